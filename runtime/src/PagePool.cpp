@@ -1,0 +1,489 @@
+//===- PagePool.cpp - Reference-counted pages of one cache group ----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Free list, references, prefix index, growth and moves. All-zero page records
+// are a valid state, so that arrays of untouched pages cost no memory: lists
+// end in page 0, the null page, and pages from `fresh_` on were never used.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/PagePool.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+using namespace paged_attn;
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+// Widths of the bit fields of a page record.
+constexpr uint32_t kMaxPins = (1u << 12) - 1;
+constexpr uint32_t kMaxUses = (1u << 7) - 1;
+
+void *callocAligned(void *, size_t bytes) {
+  // calloc gives untouched zero pages; the true start lies before the result.
+  char *raw = static_cast<char *>(std::calloc(1, bytes + 2 * kAlignment));
+  if (!raw)
+    return nullptr;
+  uintptr_t start = reinterpret_cast<uintptr_t>(raw) + kAlignment;
+  start = (start + kAlignment - 1) / kAlignment * kAlignment;
+  auto **aligned = reinterpret_cast<void **>(start);
+  aligned[-1] = raw;
+  return aligned;
+}
+
+void freeAligned(void *, void *memory, size_t) {
+  std::free(static_cast<void **>(memory)[-1]);
+}
+
+uint64_t floorPowerOfTwo(uint64_t value) {
+  uint64_t power = 1;
+  while (power * 2 <= value)
+    power *= 2;
+  return power;
+}
+
+/// Finalizer of MurmurHash3 (64 bit).
+uint64_t mix(uint64_t x) {
+  x ^= x >> 33;
+  x *= 0xff51afd7ed558ccdull;
+  x ^= x >> 33;
+  x *= 0xc4ceb9fe1a85ec53ull;
+  return x ^ (x >> 33);
+}
+
+} // namespace
+
+HostAllocator paged_attn::defaultHostAllocator() {
+  return HostAllocator{callocAligned, freeAligned, nullptr};
+}
+
+Status PagePool::create(const PoolOptions &options,
+                        std::unique_ptr<PagePool> &pool) {
+  int64_t reserved = options.guardPage ? 2 : 1;
+  if (options.numPages < reserved || options.maxPages < options.numPages ||
+      options.maxPages >= INT32_MAX || options.pageSize < 1)
+    return Status::error(
+        StatusCode::InvalidArgument,
+        "expected %lld <= numPages <= maxPages < 2^31 - 1 and pageSize >= 1, "
+        "got %lld, %lld and %d",
+        static_cast<long long>(reserved),
+        static_cast<long long>(options.numPages),
+        static_cast<long long>(options.maxPages), options.pageSize);
+  if (options.policy == EvictionPolicy::Callback && !options.score)
+    return Status::error(StatusCode::InvalidArgument,
+                         "expected a score function for the callback policy, "
+                         "got null");
+  std::unique_ptr<PagePool> made(new (std::nothrow) PagePool);
+  if (!made)
+    return Status::error(StatusCode::ResourceExhausted, "out of host memory");
+  made->options_ = options;
+  HostAllocator &allocator = made->options_.allocator;
+  if (!allocator.allocate)
+    allocator = defaultHostAllocator();
+  size_t pages = size_t(options.maxPages);
+  bool heap = made->usesHeap();
+  // Half the buckets with a heap keeps every policy under 64 bytes per page.
+  uint64_t buckets = floorPowerOfTwo(std::max<size_t>(1, heap ? pages / 2
+                                                              : pages));
+  uint64_t hints = floorPowerOfTwo(std::max<size_t>(1, pages / 4));
+  if (!made->meta_.allocate(allocator, pages) ||
+      !made->tokens_.allocate(allocator, pages * size_t(options.pageSize)) ||
+      !made->buckets_.allocate(allocator, buckets) ||
+      !made->hints_.allocate(allocator, hints) ||
+      (heap && (!made->scores_.allocate(allocator, pages) ||
+                !made->heap_.allocate(allocator, pages))))
+    return Status::error(StatusCode::ResourceExhausted,
+                         "out of host memory for the records of %lld pages",
+                         static_cast<long long>(options.maxPages));
+  made->bucketMask_ = buckets - 1;
+  made->hintMask_ = hints - 1;
+  made->numPages_ = options.numPages;
+  made->free_ = made->usable();
+  pool = std::move(made);
+  return Status::ok();
+}
+
+PagePool::~PagePool() = default;
+
+int64_t PagePool::usable() const {
+  bool guardInside = options_.guardPage && numPages_ == options_.maxPages;
+  return numPages_ - 1 - (guardInside ? 1 : 0);
+}
+
+int64_t PagePool::bookkeepingBytes() const {
+  return int64_t(meta_.bytes() + buckets_.bytes() + hints_.bytes() +
+                 scores_.bytes() + heap_.bytes());
+}
+
+//===----------------------------------------------------------------------===//
+// Free pages and references
+//===----------------------------------------------------------------------===//
+
+void PagePool::pushFree(PageId page) {
+  PageMeta &meta = meta_[page];
+  meta.next = freeHead_;
+  meta.flags = kOnFreeList;
+  freeHead_ = page;
+  ++free_;
+}
+
+PageId PagePool::popFree() {
+  PageId page = freeHead_;
+  if (page != 0) {
+    freeHead_ = meta_[page].next;
+    meta_[page].next = 0;
+    meta_[page].flags = 0;
+  } else {
+    page = PageId(fresh_++);
+  }
+  --free_;
+  return page;
+}
+
+PageId PagePool::allocateOne() {
+  if (free_ == 0)
+    reclaim(orderVictim());
+  PageId page = popFree();
+  PageMeta &meta = meta_[page];
+  meta.refs = 1;
+  meta.uses = 0;
+  meta.priority = kDefaultPriority;
+  meta.bornMs = nowMs_;
+  meta.touchedMs = nowMs_;
+  ++allocations_;
+  return page;
+}
+
+Status PagePool::allocate(int64_t count, PageId *pages) {
+  if (count < 0 || count > available())
+    return Status::error(StatusCode::ResourceExhausted,
+                         "expected at most %lld pages, got a request for %lld",
+                         static_cast<long long>(available()),
+                         static_cast<long long>(count));
+  for (int64_t i = 0; i < count; ++i)
+    pages[i] = allocateOne();
+  return Status::ok();
+}
+
+void PagePool::ref(PageId page) {
+  if (meta_[page].refs++ == 0)
+    leaveIdle(page);
+}
+
+void PagePool::deref(PageId page) {
+  PageMeta &meta = meta_[page];
+  if (--meta.refs != 0)
+    return;
+  ++releases_;
+  meta.touchedMs = nowMs_;
+  if (meta.flags & kCached) {
+    becomeIdle(page);
+    return;
+  }
+  lifetimeMs_.add(nowMs_ - meta.bornMs);
+  pushFree(page);
+}
+
+Status PagePool::pin(PageId page) {
+  if (!isUsable(page) || !isCached(page))
+    return Status::error(StatusCode::NotFound,
+                         "expected a cached page to pin, got %d", page);
+  // Every ancestor has at least as many pins, so the root tells for all.
+  for (PageId at = page; at != kNoPage; at = parentPage(at))
+    if (meta_[at].pins == kMaxPins)
+      return Status::error(StatusCode::ResourceExhausted,
+                           "expected at most %d pins of page %d", kMaxPins, at);
+  for (PageId at = page; at != kNoPage; at = parentPage(at)) {
+    if (meta_[at].pins == 0)
+      ++pinned_;
+    meta_[at].pins = (meta_[at].pins + 1u) & kMaxPins;
+    ref(at);
+  }
+  return Status::ok();
+}
+
+Status PagePool::unpin(PageId page) {
+  if (!isUsable(page) || meta_[page].pins == 0)
+    return Status::error(StatusCode::FailedPrecondition,
+                         "expected a pinned page to unpin, got %d", page);
+  // Tail first, so that a list sees the head as the newer page.
+  for (PageId at = page; at != kNoPage;) {
+    PageId parent = parentPage(at);
+    meta_[at].pins = (meta_[at].pins - 1u) & kMaxPins;
+    if (meta_[at].pins == 0)
+      --pinned_;
+    deref(at);
+    at = parent;
+  }
+  return Status::ok();
+}
+
+void PagePool::discardIfPrivate(PageId page) {
+  if ((meta_[page].flags & kIdle) && (meta_[page].flags & kInOrder) &&
+      meta_[page].uses == 0)
+    reclaim(page);
+}
+
+void PagePool::markShared(PageId page) {
+  if (meta_[page].uses < kMaxUses)
+    meta_[page].uses = (meta_[page].uses + 1u) & kMaxUses;
+}
+
+void PagePool::becomeIdle(PageId page) {
+  meta_[page].flags |= kIdle;
+  ++idle_;
+  if (usesHeap()) {
+    childBecameIdle(page);
+    if (meta_[page].next == 0)
+      orderInsert(page);
+    return;
+  }
+  orderInsert(page);
+}
+
+void PagePool::leaveIdle(PageId page) {
+  PageMeta &meta = meta_[page];
+  meta.flags &= ~kIdle;
+  --idle_;
+  if (meta.flags & kInOrder)
+    orderRemove(page);
+  if (usesHeap())
+    childLeftIdle(page);
+}
+
+/// Takes an idle page out of the cache and puts it on the free list.
+void PagePool::reclaim(PageId page) {
+  PageMeta &meta = meta_[page];
+  ++evictions_;
+  idleMs_.add(nowMs_ - meta.touchedMs);
+  lifetimeMs_.add(nowMs_ - meta.bornMs);
+  leaveIdle(page);
+  unlinkBucket(page);
+  --cached_;
+  ++meta.generation;
+  if (options_.listener)
+    options_.listener->pageRemoved(options_.group, page, meta.hash,
+                                   meta.parentKey, (meta.flags & kRoot) != 0);
+  pushFree(page);
+}
+
+void PagePool::clearIdle() {
+  while (idle_ > 0)
+    reclaim(orderVictim());
+}
+
+int64_t PagePool::evict(int64_t count) {
+  int64_t evicted = 0;
+  for (; evicted < count && idle_ > 0; ++evicted)
+    reclaim(orderVictim());
+  return evicted;
+}
+
+//===----------------------------------------------------------------------===//
+// Prefix index
+//===----------------------------------------------------------------------===//
+
+size_t PagePool::hintOf(uint64_t parentKey, TokenId token) const {
+  return mix(parentKey ^ (uint64_t(uint32_t(token)) << 17)) & hintMask_;
+}
+
+void PagePool::linkBucket(PageId page) {
+  PageMeta &meta = meta_[page];
+  int32_t &head = buckets_[bucketOf(meta.hash)];
+  meta.bucketNext = head;
+  head = page;
+}
+
+void PagePool::unlinkBucket(PageId page) {
+  int32_t *link = &buckets_[bucketOf(meta_[page].hash)];
+  while (*link != page)
+    link = &meta_[*link].bucketNext;
+  *link = meta_[page].bucketNext;
+  meta_[page].bucketNext = 0;
+}
+
+void PagePool::insert(PageId page, uint64_t hash, uint64_t parentHash,
+                      uint64_t parentKey, const TokenId *tokens, bool isRoot) {
+  PageMeta &meta = meta_[page];
+  meta.hash = hash;
+  meta.parentKey = parentKey;
+  meta.flags |= kCached | (isRoot ? kRoot : 0);
+  std::memcpy(&tokens_[size_t(page) * options_.pageSize], tokens,
+              sizeof(TokenId) * options_.pageSize);
+  linkBucket(page);
+  hints_[hintOf(parentKey, tokens[0])] = page;
+  ++cached_;
+  if (options_.policy == EvictionPolicy::FIFO)
+    scores_[page] = ++tick_;
+  else if (usesHeap())
+    scores_[page] = 0;
+  if (options_.listener)
+    options_.listener->pageStored(options_.group, page, hash, parentHash);
+}
+
+PageId PagePool::lookup(uint64_t hash, uint64_t parentKey,
+                        const TokenId *tokens) const {
+  size_t bytes = sizeof(TokenId) * options_.pageSize;
+  for (PageId page = buckets_[bucketOf(hash)]; page != 0;
+       page = meta_[page].bucketNext) {
+    const PageMeta &meta = meta_[page];
+    if (meta.hash == hash && meta.parentKey == parentKey &&
+        std::memcmp(tokensOf(page), tokens, bytes) == 0)
+      return page;
+  }
+  return kNoPage;
+}
+
+PageId PagePool::lookupPartial(uint64_t parentKey, const TokenId *tokens,
+                               int32_t count, int32_t &agreeing) const {
+  agreeing = 0;
+  if (count < 1)
+    return kNoPage;
+  PageId page = hints_[hintOf(parentKey, tokens[0])];
+  if (page == 0 || !isCached(page) || meta_[page].parentKey != parentKey)
+    return kNoPage;
+  const TokenId *stored = tokensOf(page);
+  int32_t limit = std::min(count, options_.pageSize);
+  while (agreeing < limit && stored[agreeing] == tokens[agreeing])
+    ++agreeing;
+  return agreeing > 0 ? page : kNoPage;
+}
+
+/// Page named by an exact parent key, or kNoPage for roots, digests and
+/// parents that were reclaimed.
+PageId PagePool::parentPage(PageId page) const {
+  const PageMeta &meta = meta_[page];
+  if (!options_.exactChain || !(meta.flags & kCached) || (meta.flags & kRoot))
+    return kNoPage;
+  PageId parent = PageId(uint32_t(meta.parentKey));
+  return keyOf(parent) == meta.parentKey && isCached(parent) ? parent : kNoPage;
+}
+
+void PagePool::recordHit(PageId page) {
+  PageMeta &meta = meta_[page];
+  reuseGapMs_.add(nowMs_ - meta.touchedMs);
+  meta.touchedMs = nowMs_;
+  markShared(page);
+}
+
+//===----------------------------------------------------------------------===//
+// Growth and moves
+//===----------------------------------------------------------------------===//
+
+Status PagePool::resize(int64_t numPages) {
+  int64_t reserved = options_.guardPage ? 2 : 1;
+  if (numPages < reserved || numPages > options_.maxPages)
+    return Status::error(StatusCode::InvalidArgument,
+                         "expected %lld to %lld pages, got %lld",
+                         static_cast<long long>(reserved),
+                         static_cast<long long>(options_.maxPages),
+                         static_cast<long long>(numPages));
+  int64_t used = std::min(numPages_, fresh_);
+  for (PageId page = PageId(numPages); page < used; ++page)
+    if (meta_[page].refs != 0)
+      return Status::error(StatusCode::FailedPrecondition,
+                           "expected pages from %lld on to be unreferenced, "
+                           "page %d has %u references (compact first)",
+                           static_cast<long long>(numPages), page,
+                           meta_[page].refs);
+  int64_t usableBefore = usable();
+  // Idle pages above the new end leave the cache, and with them what stands
+  // before them in the order: their own tails among it.
+  for (PageId page = PageId(numPages); page < used; ++page)
+    while (meta_[page].flags & kIdle)
+      reclaim(usesHeap() && (meta_[page].flags & kInOrder) ? page
+                                                           : orderVictim());
+  numPages_ = numPages;
+  if (usable() >= usableBefore) {
+    free_ += usable() - usableBefore;
+    return Status::ok();
+  }
+  // Relink the free list without the pages above the end.
+  PageId head = freeHead_;
+  int64_t listed = 0;
+  int32_t *link = &freeHead_;
+  while (head != 0) {
+    PageId next = meta_[head].next;
+    if (head < numPages_) {
+      *link = head;
+      link = &meta_[head].next;
+      ++listed;
+    } else {
+      meta_[head].flags = 0;
+      meta_[head].next = 0;
+    }
+    head = next;
+  }
+  *link = 0;
+  fresh_ = std::min(fresh_, numPages_);
+  int64_t end = usable() + 1;
+  free_ = listed + std::max<int64_t>(0, end - fresh_);
+  return Status::ok();
+}
+
+void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    PageMeta &source = meta_[from[i]];
+    PageMeta &target = meta_[to[i]];
+    uint32_t generation = target.generation + 1;
+    if (source.flags & kCached)
+      unlinkBucket(from[i]);
+    target = source;
+    target.generation = generation;
+    if (source.flags & kCached) {
+      std::memcpy(&tokens_[size_t(to[i]) * options_.pageSize],
+                  tokensOf(from[i]), sizeof(TokenId) * options_.pageSize);
+      linkBucket(to[i]);
+      hints_[hintOf(target.parentKey, tokensOf(to[i])[0])] = to[i];
+      if (scores_)
+        scores_[to[i]] = scores_[from[i]];
+    }
+    source.refs = 0;
+    source.pins = 0;
+    source.bucketNext = 0;
+    // Marks the old place until the children have followed.
+    source.flags = kOnFreeList;
+    source.next = int32_t(i);
+  }
+  // Children name their parent by place. The generation of a moved place is
+  // not bumped yet, so no other page on the free list can match.
+  if (options_.exactChain)
+    for (PageId page = 1; page < std::min(fresh_, numPages_); ++page) {
+      PageMeta &meta = meta_[page];
+      if (!(meta.flags & kCached) || (meta.flags & kRoot))
+        continue;
+      PageId parent = PageId(uint32_t(meta.parentKey));
+      if (meta_[parent].flags != kOnFreeList ||
+          keyOf(parent) != meta.parentKey)
+        continue;
+      PageId moved = to[meta_[parent].next];
+      meta.parentKey = keyOf(moved);
+      hints_[hintOf(meta.parentKey, tokensOf(page)[0])] = page;
+    }
+  for (int64_t i = 0; i < count; ++i) {
+    ++meta_[from[i]].generation;
+    pushFree(from[i]);
+  }
+}
+
+void PagePool::fillStats(GroupStats &stats) const {
+  stats.totalPages = numPages_;
+  stats.usablePages = usable();
+  stats.livePages = usable() - available();
+  stats.cachedPages = cached_;
+  stats.reclaimablePages = idle_;
+  stats.freePages = free_;
+  stats.pinnedPages = pinned_;
+  stats.allocations = allocations_;
+  stats.releases = releases_;
+  stats.evictions = evictions_;
+  stats.lifetimeMs = lifetimeMs_;
+  stats.idleMs = idleMs_;
+  stats.reuseGapMs = reuseGapMs_;
+}

@@ -1,0 +1,419 @@
+//===- PrefixCache.cpp - Matching and storing of prefixes -----------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A page is known by its parent and its own tokens. In full groups the parent
+// is a page (place and generation), so a match compares every token from the
+// first on. Windowed groups reclaim heads before tails; there the parent is a
+// keyed digest of all tokens before, beside the page's own tokens.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ManagerImpl.h"
+
+#include <algorithm>
+#include <numeric>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+using namespace paged_attn;
+
+namespace {
+
+using Lock = std::lock_guard<std::mutex>;
+
+uint64_t hashPage(const TokenId *tokens, int32_t pageSize, uint64_t seed) {
+  return XXH3_64bits_withSeed(tokens, sizeof(TokenId) * size_t(pageSize),
+                              seed);
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Chains
+//===----------------------------------------------------------------------===//
+
+void ManagerImpl::nextChain(int32_t group, const TokenId *tokens,
+                            uint64_t &chain, uint64_t &digest) const {
+  int32_t pageSize = spec(group).pageSize;
+  chain = hashPage(tokens, pageSize, chain);
+  if (!exact(group))
+    digest = hashPage(tokens, pageSize, digest ^ secret);
+}
+
+void ManagerImpl::startChain(int32_t slot, int32_t group) {
+  GroupState &gs = state(slot, group);
+  gs.numHashed = 0;
+  gs.chain = domains.contentHash(sequences[slot].domain);
+  gs.digest = gs.chain ^ secret;
+}
+
+void ManagerImpl::rebuildChain(int32_t slot, int32_t group,
+                               int32_t numHashed) {
+  GroupState &gs = state(slot, group);
+  startChain(slot, group);
+  gs.numHashed = numHashed;
+  if (numHashed > 0 && exact(group) && options.prefixCache) {
+    gs.chain = pools[group]->hashOf(table(slot, group)[numHashed - 1]);
+    return;
+  }
+  int32_t pageSize = spec(group).pageSize;
+  for (int32_t i = 0; i < numHashed; ++i)
+    nextChain(group, tokensOf(slot) + int64_t(i) * pageSize, gs.chain,
+              gs.digest);
+}
+
+/// Parent key of entry `page`, whose chain so far has `digest`.
+uint64_t ManagerImpl::parentKey(int32_t slot, int32_t group, int32_t page,
+                                uint64_t digest) const {
+  if (page == 0)
+    return domains.rootKey(sequences[slot].domain);
+  if (exact(group))
+    return pools[group]->keyOf(table(slot, group)[page - 1]);
+  return digest;
+}
+
+//===----------------------------------------------------------------------===//
+// Storing
+//===----------------------------------------------------------------------===//
+
+void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
+  Sequence &sequence = sequences[slot];
+  sequence.numCommitted = numTokens;
+  if (!options.prefixCache)
+    return;
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    GroupState &gs = state(slot, g);
+    PagePool &pool = *pools[g];
+    int32_t pageSize = spec(g).pageSize;
+    while ((gs.numHashed + 1) * int64_t(pageSize) <= numTokens) {
+      PageId &entry = table(slot, g)[gs.numHashed];
+      const TokenId *tokens =
+          tokensOf(slot) + int64_t(gs.numHashed) * pageSize;
+      uint64_t parent = parentKey(slot, g, gs.numHashed, gs.digest);
+      uint64_t before = gs.chain;
+      nextChain(g, tokens, gs.chain, gs.digest);
+      PageId known = pool.lookup(gs.chain, parent, tokens);
+      bool isRoot = gs.numHashed == 0;
+      ++gs.numHashed;
+      if (known == entry)
+        continue; // A fork of a committed page.
+      if (known == kNoPage && !pool.isCached(entry)) {
+        if (isRoot)
+          domains.ref(sequence.domain);
+        pool.insert(entry, gs.chain, before, parent, tokens, isRoot);
+        continue;
+      }
+      if (known == kNoPage)
+        continue;
+      // The cache has these tokens already: share its page.
+      pool.ref(known);
+      pool.recordHit(known);
+      pool.deref(entry);
+      entry = known;
+      ++sequence.version;
+    }
+  }
+}
+
+Status KVCacheManager::commit(const SeqId *sequences, int32_t count) {
+  Lock lock(impl_->mutex);
+  int32_t slot;
+  for (int32_t i = 0; i < count; ++i)
+    PAGED_ATTN_RETURN_IF_ERROR(impl_->findSlot(sequences[i], slot));
+  if (impl_->workPending())
+    return Status::error(StatusCode::FailedPrecondition,
+                         "expected the work lists to be taken");
+  impl_->tick();
+  for (int32_t i = 0; i < count; ++i) {
+    slot = int32_t(uint32_t(sequences[i]));
+    impl_->commitSlot(slot, impl_->sequences[slot].numTokens);
+  }
+  return Status::ok();
+}
+
+Status KVCacheManager::commitTokens(SeqId sequence, int32_t numTokens) {
+  Lock lock(impl_->mutex);
+  int32_t slot;
+  PAGED_ATTN_RETURN_IF_ERROR(impl_->findSlot(sequence, slot));
+  const Sequence &seq = impl_->sequences[slot];
+  if (numTokens < 0 || numTokens > seq.numTokens - seq.numCommitted)
+    return Status::error(StatusCode::OutOfRange,
+                         "expected at most %d new tokens, got %d",
+                         seq.numTokens - seq.numCommitted, numTokens);
+  if (impl_->workPending())
+    return Status::error(StatusCode::FailedPrecondition,
+                         "expected the work lists to be taken");
+  impl_->tick();
+  impl_->commitSlot(slot, seq.numCommitted + numTokens);
+  return Status::ok();
+}
+
+//===----------------------------------------------------------------------===//
+// Matching
+//===----------------------------------------------------------------------===//
+
+void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
+                         const TokenId *tokens, int32_t numTokens,
+                         int32_t slot, GroupMatch *found) const {
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    const PagePool &pool = *pools[g];
+    int32_t pageSize = spec(g).pageSize;
+    PageId *pages = table(slot, g);
+    uint64_t chain = chainStart, digest = chainStart ^ secret, key = root;
+    int32_t full = numTokens / pageSize, i = 0;
+    for (; i < full; ++i) {
+      const TokenId *own = tokens + int64_t(i) * pageSize;
+      nextChain(g, own, chain, digest);
+      pages[i] = pool.lookup(chain, key, own);
+      if (exact(g)) {
+        if (pages[i] == kNoPage)
+          break;
+        key = pool.keyOf(pages[i]);
+      } else {
+        key = digest;
+      }
+    }
+    found[g] = GroupMatch{i, numTokens, kNoPage};
+    if (!exact(g))
+      continue;
+    int32_t agreeing = 0;
+    int64_t matched = int64_t(i) * pageSize;
+    if (matched < numTokens)
+      found[g].partialPage = pool.lookupPartial(
+          key, tokens + matched, int32_t(numTokens - matched), agreeing);
+    found[g].tokens = int32_t(matched) + agreeing;
+  }
+}
+
+/// Longest prefix up to `bound` tokens whose window is there, in one group.
+int32_t ManagerImpl::longestIn(int32_t group, int32_t slot,
+                               const GroupMatch &found, int32_t bound) const {
+  if (exact(group))
+    return std::min(bound, found.tokens);
+  int32_t pageSize = spec(group).pageSize;
+  const PageId *pages = table(slot, group);
+  int32_t best = 0, run = 0;
+  int32_t sinkPages = 0; // Leading pages that are there.
+  while (sinkPages < found.pages && pages[sinkPages] != kNoPage)
+    ++sinkPages;
+  int64_t sinks = spec(group).windowKind == WindowKind::SinkWindow
+                      ? spec(group).sinkTokens
+                      : 0;
+  auto fits = [&](int64_t length, int64_t last) {
+    int64_t first = windowStart(spec(group), length) / pageSize;
+    int64_t needed = std::max<int64_t>(0, last - first + 1);
+    int64_t needSinks =
+        std::min<int64_t>((sinks + pageSize - 1) / pageSize, last + 1);
+    return run >= needed && sinkPages >= needSinks;
+  };
+  for (int32_t i = 0; i < found.pages && int64_t(i) * pageSize < bound; ++i) {
+    run = pages[i] == kNoPage ? 0 : run + 1;
+    int64_t length = std::min<int64_t>(bound, (int64_t(i) + 1) * pageSize);
+    // A partly used page is copied, so it has to be there itself.
+    bool partly = length % pageSize != 0;
+    if ((!partly || pages[i] != kNoPage) && fits(length, i))
+      best = int32_t(length);
+  }
+  return best;
+}
+
+int32_t ManagerImpl::commonLength(int32_t slot, const GroupMatch *found,
+                                  int32_t bound) const {
+  for (int32_t g = 0; g < numGroups() && bound > 0; ++g)
+    if (int32_t length = longestIn(g, slot, found[g], bound); length < bound) {
+      bound = length;
+      g = -1; // A shorter prefix needs other pages of the other groups.
+    }
+  return bound;
+}
+
+bool ManagerImpl::adoptMatch(int32_t slot, int32_t matched,
+                             const GroupMatch *found, PrefixMatch &match) {
+  PageId sources[kMaxGroups];
+  bool possible = numCopies + numGroups() <= copyCapacity;
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    int32_t pageSize = spec(g).pageSize, full = matched / pageSize;
+    PageId *pages = table(slot, g);
+    sources[g] = matched % pageSize == 0 ? kNoPage
+                 : full < found[g].pages ? pages[full]
+                                         : found[g].partialPage;
+    for (int32_t i = 0; i < full; ++i)
+      if (pages[i] != kNoPage && neededByWindow(g, i, matched))
+        pools[g]->ref(pages[i]);
+    if (sources[g] != kNoPage) {
+      pools[g]->ref(sources[g]);
+      possible &= pools[g]->available() > 0;
+    }
+  }
+  bool copies = false;
+  for (int32_t g = 0; g < numGroups(); ++g)
+    copies |= sources[g] != kNoPage;
+  if (copies && !possible) {
+    for (int32_t g = 0; g < numGroups(); ++g) {
+      if (sources[g] != kNoPage)
+        pools[g]->deref(sources[g]);
+      for (int32_t i = matched / spec(g).pageSize; i-- > 0;)
+        if (PageId page = table(slot, g)[i];
+            page != kNoPage && neededByWindow(g, i, matched))
+          pools[g]->deref(page);
+    }
+    return false;
+  }
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    int32_t pageSize = spec(g).pageSize, full = matched / pageSize;
+    PageId *pages = table(slot, g);
+    for (int32_t i = 0; i < full; ++i) {
+      if (pages[i] != kNoPage && neededByWindow(g, i, matched))
+        pools[g]->recordHit(pages[i]);
+      else
+        pages[i] = kNoPage;
+    }
+    state(slot, g).numPages = full;
+    if (sources[g] != kNoPage) {
+      pools[g]->recordHit(sources[g]);
+      pages[full] = pools[g]->allocateOne();
+      addCopy(g, sources[g], pages[full], matched % pageSize);
+      pools[g]->deref(sources[g]);
+      ++state(slot, g).numPages;
+      match.copiedTokens = std::max(match.copiedTokens, matched % pageSize);
+    }
+    sequences[slot].numTokens = sequences[slot].numCommitted = matched;
+    rebuildChain(slot, g, full);
+  }
+  counters.partialHits += copies;
+  return true;
+}
+
+void ManagerImpl::matchIntoSlot(int32_t slot, const TokenId *tokens,
+                                int32_t numTokens, PrefixMatch &match) {
+  GroupMatch found[kMaxGroups];
+  int32_t domain = sequences[slot].domain;
+  lookUp(domains.rootKey(domain), domains.contentHash(domain), tokens,
+         numTokens, slot, found);
+  int32_t matched = commonLength(slot, found, numTokens);
+  std::copy_n(tokens, matched, tokensOf(slot));
+  if (!adoptMatch(slot, matched, found, match)) {
+    // Without room for a copy only whole pages of all groups are of use.
+    int32_t step = 1;
+    for (int32_t g = 0; g < numGroups(); ++g)
+      step = int32_t(std::lcm(int64_t(step), int64_t(spec(g).pageSize)));
+    do
+      matched = commonLength(slot, found, matched / step * step);
+    while (matched % step != 0);
+    (void)adoptMatch(slot, matched, found, match);
+  }
+  match.numTokens = matched;
+  ++counters.prefixQueries;
+  counters.queriedTokens += uint64_t(numTokens);
+  counters.hitTokens += uint64_t(matched);
+}
+
+Status KVCacheManager::matchPrefix(const TokenId *tokens, int32_t numTokens,
+                                   const PrefixDomain &domain,
+                                   PrefixMatch &match) {
+  return guarded([&]() -> Status {
+    Lock lock(impl_->mutex);
+    ManagerImpl &impl = *impl_;
+    if (numTokens < 0 || numTokens > impl.options.maxTokens)
+      return Status::error(StatusCode::OutOfRange,
+                           "expected at most %d tokens, got %d",
+                           impl.options.maxTokens, numTokens);
+    int32_t index = impl.domains.acquire(domain), slot = 0;
+    Status status = impl.takeSlot(index, SequenceState::Match, slot);
+    if (!status.isOk()) {
+      impl.domains.release(index);
+      return status;
+    }
+    impl.tick();
+    match = PrefixMatch();
+    impl.matchIntoSlot(slot, tokens, impl.options.prefixCache ? numTokens : 0,
+                       match);
+    match.handle = impl.handle(slot);
+    return Status::ok();
+  });
+}
+
+Status KVCacheManager::peekPrefix(const TokenId *tokens, int32_t numTokens,
+                                  const PrefixDomain &domain,
+                                  int32_t &matched) const {
+  return guarded([&]() -> Status {
+    Lock lock(impl_->mutex);
+    matched = 0;
+    if (numTokens < 0 || numTokens > impl_->options.maxTokens)
+      return Status::error(StatusCode::OutOfRange,
+                           "expected at most %d tokens, got %d",
+                           impl_->options.maxTokens, numTokens);
+    int32_t index = impl_->domains.find(domain);
+    if (index < 0 || !impl_->options.prefixCache)
+      return Status::ok();
+    GroupMatch found[kMaxGroups];
+    int32_t scratch = impl_->options.maxSequences;
+    impl_->lookUp(impl_->domains.rootKey(index),
+                  impl_->domains.contentHash(index), tokens, numTokens,
+                  scratch, found);
+    matched = impl_->commonLength(scratch, found, numTokens);
+    return Status::ok();
+  });
+}
+
+namespace {
+
+Status findMatch(const ManagerImpl &impl, SeqId match, int32_t &slot) {
+  slot = int32_t(uint32_t(uint64_t(match)));
+  if (match < 0 || slot < 0 || slot >= impl.options.maxSequences ||
+      impl.handle(slot) != match ||
+      impl.sequences[slot].state != SequenceState::Match)
+    return Status::error(StatusCode::NotFound,
+                         "expected a held match, got handle %lld",
+                         static_cast<long long>(match));
+  return Status::ok();
+}
+
+} // namespace
+
+Status KVCacheManager::releaseMatch(SeqId match) {
+  Lock lock(impl_->mutex);
+  int32_t slot;
+  PAGED_ATTN_RETURN_IF_ERROR(findMatch(*impl_, match, slot));
+  impl_->tick();
+  impl_->freeSlot(slot, KeepCache::Keep);
+  return Status::ok();
+}
+
+Status KVCacheManager::addMatchedSequence(SeqId match, SeqId &sequence) {
+  Lock lock(impl_->mutex);
+  int32_t slot;
+  PAGED_ATTN_RETURN_IF_ERROR(findMatch(*impl_, match, slot));
+  Sequence &seq = impl_->sequences[slot];
+  seq.state = SequenceState::Live;
+  seq.generation = (seq.generation + 1) & 0x7fffffffu;
+  sequence = impl_->handle(slot);
+  return Status::ok();
+}
+
+//===----------------------------------------------------------------------===//
+// Events
+//===----------------------------------------------------------------------===//
+
+void ManagerImpl::addEvent(EventKind kind, int32_t group, PageId page,
+                           PageId movedTo, uint64_t hash,
+                           uint64_t parentHash) {
+  if (options.maxEvents > 0)
+    events[nextEvent % uint64_t(options.maxEvents)] =
+        CacheEvent{nextEvent, kind, group, page, movedTo, hash, parentHash};
+  ++nextEvent;
+}
+
+void ManagerImpl::pageStored(int32_t group, PageId page, uint64_t hash,
+                             uint64_t parentHash) {
+  addEvent(EventKind::Stored, group, page, kNoPage, hash, parentHash);
+}
+
+void ManagerImpl::pageRemoved(int32_t group, PageId page, uint64_t hash,
+                              uint64_t parentKey, bool isRoot) {
+  addEvent(EventKind::Removed, group, page, kNoPage, hash, 0);
+  if (isRoot)
+    domains.release(domains.indexOfRootKey(parentKey));
+}
