@@ -12,7 +12,7 @@
 include "mlir/Pass/PassBase.td"
 
 def ConvertPagedAttnToLinalgPass
-    : InterfacePass<"convert-paged-attn-to-linalg", "::mlir::FunctionOpInterface"> {
+    : Pass<"convert-paged-attn-to-linalg"> {
   let summary = "level 2 to 3a: tile ops become linalg on static tiles";
   let description = [{
     Input: tile ops on tensors, and `append`, `gather`, `copy_pages`,
@@ -33,7 +33,7 @@ def ConvertPagedAttnToLinalgPass
 }
 
 def ConvertPagedAttnToLoopsPass
-    : InterfacePass<"convert-paged-attn-to-loops", "::mlir::FunctionOpInterface"> {
+    : Pass<"convert-paged-attn-to-loops"> {
   let summary = "level 0 to scalar loops: the executable specification";
   let description = [{
     Input: ops of level 0 and 1 on memrefs (after one-shot bufferization), of

@@ -497,11 +497,13 @@ def PagedAttn_OnlineUpdateOp : PagedAttn_DestinationOp<"online_update"> {
     from a row; `none` promises that there are none. Scores are in the log2
     domain: the query is scaled by scale * log2(e) (with softcap: scale /
     softcap) and slopes by log2(e). m starts at -inf: 2 ^ (-inf - -inf) counts
-    as 0. Rows at or past `rows` keep their state.
+    as 0. Rows at or past `rows` need no update; rows are taken `row_block` at
+    a time.
 
     **Constraints**
     - (C1) query [R, Dk], keys [Dk, W], values [W, Dv], acc [R, Dv], m and l [R], q_positions and slopes [R], all static
     - (C2) softcap is positive
+    - (C3) row_block is positive and divides R
 
     Example:
     ```mlir
@@ -527,7 +529,8 @@ def PagedAttn_OnlineUpdateOp : PagedAttn_DestinationOp<"online_update"> {
     PagedAttn_F32Buffer<1, "[R]">:$m,
     PagedAttn_F32Buffer<1, "[R]">:$l,
     OptionalAttr<PagedAttn_MaskAttr>:$mask,
-    OptionalAttr<F32Attr>:$softcap);
+    OptionalAttr<F32Attr>:$softcap,
+    DefaultValuedAttr<I64Attr, "1">:$row_block);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $mask_kind `query` `(` $query `:` type($query) `)` `keys` `(` $keys `:` type($keys) `)`

@@ -12,7 +12,7 @@
 include "mlir/Pass/PassBase.td"
 
 def SelectModePass
-    : InterfacePass<"paged-attn-select-mode", "::mlir::FunctionOpInterface"> {
+    : Pass<"paged-attn-select-mode"> {
   let summary = "level 0 to 1: gives every attention op a fixed mode";
   let description = [{
     Input: `paged_attn.attention` of any mode. Output: none of mode `auto`.
@@ -32,15 +32,15 @@ def SelectModePass
            "most new tokens of a sequence that decodes (tokens, 1 to 64)">];
 }
 
-def TilePass : InterfacePass<"paged-attn-tile", "::mlir::FunctionOpInterface"> {
+def TilePass : Pass<"paged-attn-tile"> {
   let summary = "level 1 to 2: cuts attention into work items over KV tiles";
   let description = [{
     Input: `paged_attn.attention` of a fixed mode with static heads, head dims
     and page size. Output: `scf.forall` over work items; in it `scf.for` over
-    KV tiles with `load_query`, `load_tile`, `online_update` and `finalize`
-    (with splits: `combine`). One pattern per mode: decode takes (sequence, KV
-    head, split), prefill and mixed take (query tile, KV head). The KV range of
-    a tile comes from the mask; tiles inside it carry no mask.
+    KV tiles with `load_query`, `load_tile`, `online_update` and `finalize`.
+    One pattern per mode: decode takes (sequence, KV head), prefill and mixed
+    take (query tile, KV head). The KV range of a tile comes from the mask;
+    tiles inside it carry no mask. Ops of mode auto stay as they are.
 
     ```mlir
     paged_attn.attention decode ...
@@ -58,16 +58,14 @@ def TilePass : InterfacePass<"paged-attn-tile", "::mlir::FunctionOpInterface"> {
     Option<"decodeTokens", "decode-tokens", "int64_t", /*default=*/"8",
            "new tokens of a decode tile (tokens, 1 to 64)">,
     Option<"kvTokens", "kv-tokens", "int64_t", /*default=*/"0",
-           "keys of a KV tile (tokens, 1 to 1024; 0: from the head dims and the page size)">,
-    Option<"kvSplits", "kv-splits", "int64_t", /*default=*/"1",
-           "parts of a decoding sequence's keys that are work items of their own (1 to 64)">];
+           "keys of a KV tile (tokens, 1 to 1024; 0: from the head dims and the page size)">];
   let dependentDialects = ["::mlir::affine::AffineDialect",
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
-def VectorizePass : InterfacePass<"paged-attn-vectorize", "::mlir::FunctionOpInterface"> {
+def VectorizePass : Pass<"paged-attn-vectorize"> {
   let summary = "level 3a to 4: linalg on tiles becomes loops over native vectors";
   let description = [{
     Input: linalg ops on static memref tiles (after one-shot bufferization).
@@ -91,7 +89,7 @@ def VectorizePass : InterfacePass<"paged-attn-vectorize", "::mlir::FunctionOpInt
     "::mlir::scf::SCFDialect", "::mlir::ub::UBDialect", "::mlir::vector::VectorDialect"];
 }
 
-def LowerMathPass : InterfacePass<"paged-attn-lower-math", "::mlir::FunctionOpInterface"> {
+def LowerMathPass : Pass<"paged-attn-lower-math"> {
   let summary = "level 4: exp2, tanh and log2 become polynomials, no libm";
   let description = [{
     Input: `math.exp2`, `math.tanh`, `math.log2` on f32 scalars and vectors.

@@ -1,0 +1,407 @@
+//===- StateOps.cpp - Online softmax as linalg ----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Level 2 to 3a: online_update, combine and finalize. Every op writes a slice
+// it owns after the last read of the old value, so that one-shot
+// bufferization needs no copy: the factor 2^(m - m') is made before m is
+// overwritten.
+//
+//===----------------------------------------------------------------------===//
+
+#include "TileOps.h"
+
+#include "../../Transforms/IndexMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::paged_attn;
+
+constexpr double kLog2E = 1.4426950408889634;
+constexpr double kLn2 = 0.6931471805599453;
+constexpr double kNegInf = -std::numeric_limits<double>::infinity();
+
+/// Dimensions that an operand of `LinalgMath::elementwise` has.
+constexpr int64_t kRows[] = {0}, kColumns[] = {1}, kAll[] = {0, 1};
+
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+
+namespace {
+
+/// Rows [first, first + count) of tile buffers.
+struct RowSlice {
+  OpBuilder &builder;
+  Location loc;
+  OpFoldResult first;
+  int64_t count;
+
+  Value take(Value source) {
+    LinalgMath linalg(builder, loc);
+    ArrayRef<int64_t> shape = shapeOf(source);
+    SmallVector<OpFoldResult> offsets{first}, sizes{linalg.index(count)};
+    SmallVector<int64_t> result{count};
+    for (int64_t size : shape.drop_front()) {
+      offsets.push_back(linalg.index(0));
+      sizes.push_back(linalg.index(size));
+      result.push_back(size);
+    }
+    return linalg.extract(source, offsets, sizes, result);
+  }
+  Value put(Value piece, Value target) {
+    LinalgMath linalg(builder, loc);
+    ArrayRef<int64_t> shape = shapeOf(target);
+    SmallVector<OpFoldResult> offsets{first}, sizes{linalg.index(count)};
+    for (int64_t size : shape.drop_front()) {
+      offsets.push_back(linalg.index(0));
+      sizes.push_back(linalg.index(size));
+    }
+    return linalg.insert(piece, target, offsets, sizes);
+  }
+};
+
+/// The state of some rows.
+struct RowState {
+  Value acc, m, l;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Scores
+//===----------------------------------------------------------------------===//
+
+/// Whether the mask and [begin, end) let row position p (i32) see key position
+/// j (i32): an i1, null when everything is visible.
+static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
+                         Value j) {
+  Type i32 = b.getI32Type();
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+  };
+  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+    return arith::CmpIOp::create(b, loc, predicate, x, y);
+  };
+  auto both = [&](Value x, Value y) -> Value {
+    return arith::AndIOp::create(b, loc, x, y);
+  };
+  Value begin = arith::IndexCastOp::create(b, loc, i32, op.getBegin());
+  Value end = arith::IndexCastOp::create(b, loc, i32, op.getEnd());
+  Value visible = both(compare(arith::CmpIPredicate::sge, j, begin),
+                       compare(arith::CmpIPredicate::slt, j, end));
+  MaskAttr mask = op.getMaskAttr();
+  if (!mask)
+    return visible;
+  if (mask.getCausal())
+    visible = both(visible, compare(arith::CmpIPredicate::sle, j, p));
+  if (int64_t window = mask.getWindow()) {
+    Value first = arith::SubIOp::create(b, loc, p, constant(window));
+    Value inside = compare(arith::CmpIPredicate::sgt, j, first);
+    if (int64_t sinks = mask.getSinkTokens())
+      inside = arith::OrIOp::create(
+          b, loc, inside, compare(arith::CmpIPredicate::slt, j, constant(sinks)));
+    visible = both(visible, inside);
+  }
+  if (int64_t chunk = mask.getChunk()) {
+    // j / C == p / C as p - p % C <= j < p - p % C + C.
+    Value rest = arith::RemSIOp::create(b, loc, p, constant(chunk));
+    Value first = arith::SubIOp::create(b, loc, p, rest);
+    Value last = arith::AddIOp::create(b, loc, first, constant(chunk));
+    visible = both(visible, both(compare(arith::CmpIPredicate::sge, j, first),
+                                 compare(arith::CmpIPredicate::slt, j, last)));
+  }
+  return visible;
+}
+
+/// Softcap, ALiBi and mask of scores [rows, W]; the scores themselves when
+/// there is none.
+static Value emitScores(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
+                        Value scores) {
+  Location loc = op.getLoc();
+  bool isBoundary = op.getMaskKind() == MaskKind::Boundary;
+  if (!op.getSoftcap() && !op.getSlopes() && !isBoundary)
+    return scores;
+  int64_t width = shapeOf(scores)[1];
+  SmallVector<int32_t> iota(llvm::to_vector(llvm::seq<int32_t>(0, width)));
+  auto iotaType = RankedTensorType::get({width}, builder.getI32Type());
+  Value columns = arith::ConstantOp::create(
+      builder, loc, DenseElementsAttr::get(iotaType, ArrayRef<int32_t>(iota)));
+  Value base = arith::IndexCastOp::create(builder, loc, builder.getI32Type(),
+                                          op.getPos());
+  SmallVector<Value> ins{rows.take(op.getQPositions()), columns};
+  SmallVector<ArrayRef<int64_t>> dims{kRows, kColumns};
+  if (op.getSlopes()) {
+    ins.push_back(rows.take(op.getSlopes()));
+    dims.push_back(kRows);
+  }
+  dims.push_back(kAll);
+  auto body = [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+    LinalgMath linalg(b, loc);
+    Value s = args.back(), p = args[0];
+    Value j = arith::AddIOp::create(b, loc, args[1], base);
+    if (std::optional<APFloat> softcap = op.getSoftcap()) {
+      Value factor = linalg.constant(softcap->convertToFloat() * kLog2E);
+      Value bounded = math::TanhOp::create(b, loc, s);
+      s = arith::MulFOp::create(b, loc, bounded, factor);
+    }
+    if (op.getSlopes()) {
+      Value distance = arith::SubIOp::create(b, loc, j, p);
+      Value wide = arith::SIToFPOp::create(b, loc, b.getF32Type(), distance);
+      Value bias = arith::MulFOp::create(b, loc, args[2], wide);
+      s = arith::AddFOp::create(b, loc, s, bias);
+    }
+    if (!isBoundary)
+      return s;
+    Value visible = emitVisible(b, loc, op, p, j);
+    return arith::SelectOp::create(b, loc, visible, s,
+                                   linalg.constant(kNegInf));
+  };
+  return LinalgMath(builder, loc).elementwise(ins, scores, dims, body);
+}
+
+//===----------------------------------------------------------------------===//
+// online_update
+//===----------------------------------------------------------------------===//
+
+/// One block of rows:
+///   1. S = Q K, softcap, bias, mask
+///   2. t = max_c S;  a = 2^(m - max(m, t));  m = max(m, t)
+///   3. P = 2^(S - m);  l = a l + sum_c P
+///   4. acc = a acc + P V
+static RowState updateRows(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
+                           RowState state) {
+  Location loc = op.getLoc();
+  LinalgMath linalg(builder, loc);
+  int64_t block = rows.count, width = shapeOf(op.getKeys())[1];
+  Value query = rows.take(op.getQuery());
+  Value scores = linalg.fill(0.0, linalg.scratch({block, width}));
+  scores = linalg::MatmulOp::create(builder, loc, TypeRange{scores.getType()},
+                                    ValueRange{query, op.getKeys()}, scores)
+               .getResult(0);
+  scores = emitScores(builder, op, rows, scores);
+
+  Value top = linalg.fill(kNegInf, linalg.scratch({block}));
+  top = linalg.reduceColumns(
+      scores, top, [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return arith::MaximumFOp::create(b, loc, args[0], args[1]);
+      });
+  Value decay = linalg.elementwise(
+      {state.m, top}, linalg.scratch({block}), {kRows, kRows, kRows},
+      [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        Value m = emitMax(b, loc, args[0], args[1]);
+        return emitExp2Difference(b, loc, args[0], emitFinite(b, loc, m));
+      });
+  state.m = linalg.elementwise(
+      top, state.m, {kRows, kRows},
+      [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return emitMax(b, loc, args[0], args[1]);
+      });
+  Value finite = linalg.elementwise(
+      state.m, top, {kRows, kRows},
+      [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return emitFinite(b, loc, args[0]);
+      });
+  Value weights = linalg.elementwise(
+      finite, scores, {kRows, kAll},
+      [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return emitExp2Difference(b, loc, args[1], args[0]);
+      });
+  auto scaleBy = [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+    return arith::MulFOp::create(b, loc, args[1], args[0]);
+  };
+  state.l = linalg.elementwise(decay, state.l, {kRows, kRows}, scaleBy);
+  state.l = linalg.reduceColumns(
+      weights, state.l, [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return arith::AddFOp::create(b, loc, args[0], args[1]);
+      });
+  state.acc = linalg.elementwise(decay, state.acc, {kRows, kAll}, scaleBy);
+  state.acc =
+      linalg::MatmulOp::create(builder, loc, TypeRange{state.acc.getType()},
+                               ValueRange{weights, op.getValues()}, state.acc)
+          .getResult(0);
+  return state;
+}
+
+FailureOr<SmallVector<Value>>
+paged_attn::lowerOnlineUpdate(RewriterBase &rewriter, OnlineUpdateOp op) {
+  Location loc = op.getLoc();
+  IndexMath math(rewriter, loc);
+  int64_t block = op.getRowBlock();
+  auto body = [&](OpBuilder &nested, Location loc, Value row,
+                  ValueRange carried) {
+    RowSlice rows{nested, loc, row, block};
+    RowState state{rows.take(carried[0]), rows.take(carried[1]),
+                   rows.take(carried[2])};
+    state = updateRows(nested, op, rows, state);
+    scf::YieldOp::create(nested, loc,
+                         ValueRange{rows.put(state.acc, carried[0]),
+                                    rows.put(state.m, carried[1]),
+                                    rows.put(state.l, carried[2])});
+  };
+  auto loop = scf::ForOp::create(
+      rewriter, loc, math.constant(0), op.getRows(), math.constant(block),
+      ValueRange{op.getAcc(), op.getM(), op.getL()}, body);
+  return SmallVector<Value>(loop.getResults());
+}
+
+//===----------------------------------------------------------------------===//
+// combine
+//===----------------------------------------------------------------------===//
+
+/// The factor 2^(x - max(m, m_k)) of both states, made before m changes.
+static Value emitCombineFactor(LinalgMath &linalg, Value m, Value other,
+                               bool ofOther, int64_t rows) {
+  return linalg.elementwise(
+      {m, other}, linalg.scratch({rows}), {kRows, kRows, kRows},
+      [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        Value top = emitFinite(b, loc, emitMax(b, loc, args[0], args[1]));
+        return emitExp2Difference(b, loc, args[ofOther ? 1 : 0], top);
+      });
+}
+
+FailureOr<SmallVector<Value>> paged_attn::lowerCombine(RewriterBase &rewriter,
+                                                       CombineOp op) {
+  Location loc = op.getLoc();
+  IndexMath math(rewriter, loc);
+  int64_t rows = shapeOf(op.getAcc())[0], dim = shapeOf(op.getAcc())[1];
+  Value count = rewriter.createOrFold<tensor::DimOp>(loc, op.getAccs(), 0);
+  auto weighted = [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+    // own factor, other's factor, other's value, own value
+    Value other = arith::MulFOp::create(b, loc, args[1], args[2]);
+    Value own = arith::MulFOp::create(b, loc, args[0], args[3]);
+    return arith::AddFOp::create(b, loc, own, other);
+  };
+  auto body = [&](OpBuilder &nested, Location loc, Value k,
+                  ValueRange carried) {
+    LinalgMath linalg(nested, loc);
+    OpFoldResult zero = linalg.index(0), one = linalg.index(1);
+    OpFoldResult numRows = linalg.index(rows), width = linalg.index(dim);
+    Value acc = linalg.extract(op.getAccs(), {k, zero, zero},
+                               {one, numRows, width}, {rows, dim});
+    Value m = linalg.extract(op.getMs(), {k, zero}, {one, numRows}, {rows});
+    Value l = linalg.extract(op.getLs(), {k, zero}, {one, numRows}, {rows});
+    Value own = emitCombineFactor(linalg, carried[1], m, false, rows);
+    Value other = emitCombineFactor(linalg, carried[1], m, true, rows);
+    Value newAcc = linalg.elementwise({own, other, acc}, carried[0],
+                                      {kRows, kRows, kAll, kAll}, weighted);
+    Value newM = linalg.elementwise(
+        m, carried[1], {kRows, kRows},
+        [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+          return emitMax(b, loc, args[0], args[1]);
+        });
+    Value newL = linalg.elementwise({own, other, l}, carried[2],
+                                    {kRows, kRows, kRows, kRows}, weighted);
+    scf::YieldOp::create(nested, loc, ValueRange{newAcc, newM, newL});
+  };
+  auto loop = scf::ForOp::create(
+      rewriter, loc, math.constant(0), count, math.constant(1),
+      ValueRange{op.getAcc(), op.getM(), op.getL()}, body);
+  return SmallVector<Value>(loop.getResults());
+}
+
+//===----------------------------------------------------------------------===//
+// finalize
+//===----------------------------------------------------------------------===//
+
+/// The sum and its maximum with a sink in: denominator = l 2^(m - M) + 2^(sink
+/// - M), M = max(m, sink). Without one: l and m.
+static std::pair<Value, Value> emitDenominator(OpBuilder &b, Location loc,
+                                               Value m, Value l, Value sink) {
+  if (!sink)
+    return {l, m};
+  Value top = emitMax(b, loc, m, sink);
+  Value safe = emitFinite(b, loc, top);
+  Value own =
+      arith::MulFOp::create(b, loc, l, emitExp2Difference(b, loc, m, safe));
+  Value sum = arith::AddFOp::create(b, loc, own,
+                                    emitExp2Difference(b, loc, sink, safe));
+  return {sum, top};
+}
+
+/// 2^(m - M) / denominator, 0 where it is 0.
+static Value emitOutputFactor(OpBuilder &b, Location loc, Value m, Value l,
+                              Value sink) {
+  LinalgMath linalg(b, loc);
+  auto [sum, top] = emitDenominator(b, loc, m, l, sink);
+  Value numerator = linalg.constant(1.0);
+  if (sink)
+    numerator = emitExp2Difference(b, loc, m, emitFinite(b, loc, top));
+  Value zero = linalg.constant(0.0);
+  Value isPositive =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, sum, zero);
+  Value quotient = arith::DivFOp::create(b, loc, numerator, sum);
+  return arith::SelectOp::create(b, loc, isPositive, quotient, zero);
+}
+
+/// ln(2) (M + log2(denominator)), -inf where the denominator is 0.
+static Value emitLse(OpBuilder &b, Location loc, Value m, Value l, Value sink) {
+  LinalgMath linalg(b, loc);
+  auto [sum, top] = emitDenominator(b, loc, m, l, sink);
+  Value logarithm = math::Log2Op::create(b, loc, sum);
+  Value total = arith::AddFOp::create(b, loc, top, logarithm);
+  Value lse = arith::MulFOp::create(b, loc, total, linalg.constant(kLn2));
+  Value isPositive = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT,
+                                           sum, linalg.constant(0.0));
+  return arith::SelectOp::create(b, loc, isPositive, lse,
+                                 linalg.constant(kNegInf));
+}
+
+FailureOr<SmallVector<Value>> paged_attn::lowerFinalize(RewriterBase &rewriter,
+                                                        FinalizeOp op) {
+  Location loc = op.getLoc();
+  IndexMath math(rewriter, loc);
+  int64_t group = shapeOf(op.getOut())[1], dim = shapeOf(op.getOut())[2];
+  Type outType = getElementTypeOrSelf(op.getOut());
+  Value count = rewriter.createOrFold<tensor::DimOp>(loc, op.getOut(), 0);
+  SmallVector<Value> inits{op.getOut()};
+  if (op.getLse())
+    inits.push_back(op.getLse());
+  auto body = [&](OpBuilder &nested, Location loc, Value token,
+                  ValueRange carried) {
+    LinalgMath linalg(nested, loc);
+    IndexMath math(nested, loc);
+    RowSlice rows{nested, loc, getAsOpFoldResult(math.mul(token, group)), group};
+    SmallVector<Value> state{rows.take(op.getM()), rows.take(op.getL())};
+    SmallVector<ArrayRef<int64_t>> dims(op.getSinks() ? 4 : 3, kRows);
+    if (op.getSinks())
+      state.push_back(rows.take(op.getSinks()));
+    auto withSink = [&](auto emit) {
+      return [&, emit](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        return emit(b, loc, args[0], args[1],
+                    op.getSinks() ? args[2] : Value());
+      };
+    };
+    Value factor = linalg.elementwise(state, linalg.scratch({group}), dims,
+                                      withSink(emitOutputFactor));
+    OpFoldResult zero = linalg.index(0), one = linalg.index(1);
+    OpFoldResult heads = linalg.index(group), width = linalg.index(dim);
+    SmallVector<Value> done;
+    Value out = linalg.extract(carried[0], {token, zero, zero},
+                               {one, heads, width}, {group, dim});
+    out = linalg.elementwise(
+        {rows.take(op.getAcc()), factor}, out, {kAll, kRows, kAll},
+        [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+          Value o = arith::MulFOp::create(b, loc, args[0], args[1]);
+          return emitFloatCast(b, loc, o, outType);
+        });
+    done.push_back(linalg.insert(out, carried[0], {token, zero, zero},
+                                 {one, heads, width}));
+    if (op.getLse()) {
+      Value lse = linalg.extract(carried[1], {token, zero}, {one, heads},
+                                 {group});
+      lse = linalg.elementwise(state, lse, dims, withSink(emitLse));
+      done.push_back(linalg.insert(lse, carried[1], {token, zero},
+                                   {one, heads}));
+    }
+    scf::YieldOp::create(nested, loc, done);
+  };
+  auto loop = scf::ForOp::create(rewriter, loc, math.constant(0), count,
+                                 math.constant(1), inits, body);
+  return SmallVector<Value>(loop.getResults());
+}

@@ -1,0 +1,439 @@
+//===- Tile.cpp - Level 1 to 2: work items over KV tiles ------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One pattern per mode. Decode: a work item is a sequence and a KV head.
+// Prefill: a query tile and a KV head. Mixed: the same list of query tiles,
+// where a sequence of few new tokens takes the decode tile.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/Transforms/Passes.h"
+
+#include "../IndexMath.h"
+#include "RowTile.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+
+namespace mlir::paged_attn {
+#define GEN_PASS_DEF_TILEPASS
+#include "paged_attn/Transforms/Passes.h.inc"
+} // namespace mlir::paged_attn
+
+using namespace mlir;
+using namespace mlir::paged_attn;
+
+//===----------------------------------------------------------------------===//
+// What can be tiled
+//===----------------------------------------------------------------------===//
+
+/// One error at the op for what this path does not lower.
+static LogicalResult checkTileable(AttentionOp op) {
+  if (!op.getScore().empty())
+    return op.emitOpError("expected no score region on the tiled path, got one "
+                          "(convert-paged-attn-to-loops lowers it)");
+  if (op.getBias())
+    return op.emitOpError("expected no bias on the tiled path, got one "
+                          "(convert-paged-attn-to-loops lowers it)");
+  for (Value pool : {Value(op.getKeys()), op.getValuePool()})
+    if (!getElementTypeOrSelf(pool).isF32() &&
+        !isa<Float16Type, BFloat16Type>(getElementTypeOrSelf(pool)))
+      return op.emitOpError("expected pools of f32, f16 or bf16 on the tiled "
+                            "path, got ")
+             << getElementTypeOrSelf(pool)
+             << " (convert-paged-attn-to-loops lowers it)";
+  std::pair<StringRef, int64_t> sizes[] = {
+      {"a static number of query heads", op.getNumQueryHeads()},
+      {"a static number of KV heads", op.getNumKVHeads()},
+      {"a static head dim of keys", op.getKeyDim()},
+      {"a static head dim of values", op.getValueDim()},
+      {"a static page size", op.getPageSize()}};
+  for (auto [what, size] : sizes)
+    if (ShapedType::isDynamic(size))
+      return op.emitOpError("expected ") << what << " to tile, got a dynamic one";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Work items
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// What the patterns share: the loop over work items around `body`.
+class WorkEmitter {
+public:
+  WorkEmitter(OpBuilder &builder, AttentionOp op)
+      : builder(builder), loc(op.getLoc()), op(op) {}
+
+  /// Emits scf.forall over [0, numItems) x KV heads and replaces the op's
+  /// results. `body` gets (item, KV head, outs) and ends with
+  /// insertRowsInParallel.
+  void forEachItem(Value numItems,
+                   function_ref<void(OpBuilder &, Value, Value, OutSlice)> body);
+  Value numSequences() { return dim(op.getKvLens()); }
+  Value dim(Value value) {
+    return builder.createOrFold<tensor::DimOp>(loc, value, 0);
+  }
+  /// Writes zeros (lse: -inf) to the rows past the last sequence.
+  OutSlice padRows(OutSlice outs);
+  SmallVector<Value> results;
+
+private:
+  OpBuilder &builder;
+  Location loc;
+  AttentionOp op;
+};
+
+} // namespace
+
+void WorkEmitter::forEachItem(
+    Value numItems,
+    function_ref<void(OpBuilder &, Value, Value, OutSlice)> body) {
+  OutSlice outs{op.getOut(), op.getLse()};
+  if (op.getQueryStarts())
+    outs = padRows(outs);
+  SmallVector<OpFoldResult> bounds{
+      getAsOpFoldResult(numItems),
+      builder.getIndexAttr(op.getNumKVHeads())};
+  SmallVector<Value> targets = outs.values();
+  auto forall = scf::ForallOp::create(builder, loc, bounds, targets,
+                                      /*mapping=*/std::nullopt);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(forall.getTerminator());
+  body(builder, forall.getInductionVar(0), forall.getInductionVar(1),
+       OutSlice::get(forall.getRegionIterArgs()));
+  results.assign(forall->result_begin(), forall->result_end());
+}
+
+OutSlice WorkEmitter::padRows(OutSlice outs) {
+  IndexMath math(builder, loc);
+  Value last = tensor::ExtractOp::create(builder, loc, op.getQueryStarts(),
+                                         numSequences());
+  Value begin = math.toIndex(last);
+  Value count = math.sub(dim(op.getQuery()), begin);
+  auto pad = [&](Value target, double value) -> Value {
+    auto type = cast<RankedTensorType>(target.getType());
+    SmallVector<OpFoldResult> offsets(type.getRank(), builder.getIndexAttr(0));
+    SmallVector<OpFoldResult> strides(type.getRank(), builder.getIndexAttr(1));
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(builder, loc, target);
+    offsets[0] = getAsOpFoldResult(begin);
+    sizes[0] = getAsOpFoldResult(count);
+    Value slice = tensor::ExtractSliceOp::create(builder, loc, target, offsets,
+                                                 sizes, strides);
+    Value constant = arith::ConstantOp::create(
+        builder, loc, builder.getFloatAttr(type.getElementType(), value));
+    Value filled =
+        linalg::FillOp::create(builder, loc, constant, slice).getResult(0);
+    return tensor::InsertSliceOp::create(builder, loc, filled, target, offsets,
+                                         sizes, strides);
+  };
+  return {pad(outs.out, 0.0),
+          outs.lse ? pad(outs.lse, -std::numeric_limits<double>::infinity())
+                   : Value()};
+}
+
+/// All new tokens of a sequence in tiles of `sizes.tokens`: loops inside the
+/// work item.
+static OutSlice emitWholeSequence(OpBuilder &builder, AttentionOp op,
+                                  const SequenceValues &sequence, Value kvHead,
+                                  const TileSizes &sizes, OutSlice outs) {
+  Location loc = op.getLoc();
+  IndexMath math(builder, loc);
+  Value zero = math.constant(0), step = math.constant(sizes.tokens);
+  auto body = [&](OpBuilder &nested, Location loc, Value token,
+                  ValueRange carried) {
+    IndexMath math(nested, loc);
+    Value count = math.min(step, math.sub(sequence.numRows, token));
+    OutSlice all = OutSlice::get(carried);
+    auto slice = [&](Value source, int64_t inner, bool insert,
+                     Value piece) -> Value {
+      SmallVector<OpFoldResult> offsets{token, nested.getIndexAttr(0)};
+      SmallVector<OpFoldResult> extents{getAsOpFoldResult(count),
+                                        nested.getIndexAttr(op.getGroupSize())};
+      if (inner) {
+        offsets.push_back(nested.getIndexAttr(0));
+        extents.push_back(nested.getIndexAttr(inner));
+      }
+      SmallVector<OpFoldResult> strides(offsets.size(), nested.getIndexAttr(1));
+      if (insert)
+        return tensor::InsertSliceOp::create(nested, loc, piece, source,
+                                             offsets, extents, strides);
+      return tensor::ExtractSliceOp::create(nested, loc, source, offsets,
+                                            extents, strides);
+    };
+    OutSlice part{slice(all.out, op.getValueDim(), false, Value()),
+                  all.lse ? slice(all.lse, 0, false, Value()) : Value()};
+    part = emitRowTile(nested, op, {sequence, kvHead, token, count}, sizes, part);
+    SmallVector<Value> yielded{
+        slice(all.out, op.getValueDim(), true, part.out)};
+    if (all.lse)
+      yielded.push_back(slice(all.lse, 0, true, part.lse));
+    scf::YieldOp::create(nested, loc, yielded);
+  };
+  auto loop = scf::ForOp::create(builder, loc, zero, sequence.numRows, step,
+                                 outs.values(), body);
+  return OutSlice::get(loop.getResults());
+}
+
+/// The query tile that work item `item` stands for. Sequence b owns the items
+/// from starts[b] / tokens + b on: that many hold its tiles, whatever the
+/// alignment, and the last one may be empty.
+static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
+                             Value kvHead, int64_t tileTokens) {
+  Location loc = op.getLoc();
+  IndexMath math(builder, loc);
+  Value zero = math.constant(0);
+  Value sequence, firstItem;
+  if (Value starts = op.getQueryStarts()) {
+    auto itemOf = [&](OpBuilder &nested, Value b) {
+      IndexMath inner(nested, loc);
+      Value start = tensor::ExtractOp::create(nested, loc, starts, b);
+      return inner.add(inner.div(inner.toIndex(start), tileTokens), b);
+    };
+    // Binary search of the last b with itemOf(b) <= item in [low, high).
+    Value count = builder.createOrFold<tensor::DimOp>(loc, op.getKvLens(), 0);
+    Type index = builder.getIndexType();
+    auto condition = [&](OpBuilder &nested, Location loc, ValueRange range) {
+      IndexMath inner(nested, loc);
+      Value isOpen = inner.compare(arith::CmpIPredicate::ult,
+                                   inner.add(range[0], 1), range[1]);
+      scf::ConditionOp::create(nested, loc, isOpen, range);
+    };
+    auto halve = [&](OpBuilder &nested, Location loc, ValueRange range) {
+      IndexMath inner(nested, loc);
+      Value middle = inner.div(inner.add(range[0], range[1]), 2);
+      Value isBelow = inner.compare(arith::CmpIPredicate::ule,
+                                    itemOf(nested, middle), item);
+      scf::YieldOp::create(
+          nested, loc,
+          ValueRange{inner.select(isBelow, middle, range[0]),
+                     inner.select(isBelow, range[1], middle)});
+    };
+    auto search = scf::WhileOp::create(builder, loc, TypeRange{index, index},
+                                       ValueRange{zero, count}, condition, halve);
+    sequence = search.getResult(0);
+    firstItem = itemOf(builder, sequence);
+  } else {
+    Value tokens = builder.createOrFold<tensor::DimOp>(loc, op.getQuery(), 0);
+    Value count = builder.createOrFold<tensor::DimOp>(loc, op.getKvLens(), 0);
+    Value perSequence = math.ceilDiv(math.div(tokens, count), tileTokens);
+    sequence = math.div(item, perSequence);
+    firstItem = math.mul(sequence, perSequence);
+  }
+  SequenceValues values = readSequence(builder, op, sequence);
+  Value token = math.mul(math.sub(item, firstItem), tileTokens);
+  Value count = math.clamp(math.sub(values.numRows, token),
+                           math.constant(tileTokens));
+  // An item without rows may lie past the end: keep its slices inside.
+  Value isEmpty = math.compare(arith::CmpIPredicate::sle, count, zero);
+  token = math.select(isEmpty, zero, token);
+  return {values, kvHead, token, count};
+}
+
+/// Query tiles of all sequences, at most T / tokens + B.
+static Value countQueryTiles(OpBuilder &builder, AttentionOp op,
+                             WorkEmitter &work, int64_t tileTokens) {
+  IndexMath math(builder, op.getLoc());
+  Value tokens = work.dim(op.getQuery()), sequences = work.numSequences();
+  if (op.getQueryStarts())
+    return math.add(math.div(tokens, tileTokens), sequences);
+  Value safe = math.max(sequences, math.constant(1));
+  return math.mul(sequences, math.ceilDiv(math.div(tokens, safe), tileTokens));
+}
+
+//===----------------------------------------------------------------------===//
+// Patterns
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Base of the patterns: one mode, tensors.
+struct TilePattern : public OpRewritePattern<AttentionOp> {
+  TilePattern(MLIRContext *context, Mode mode, const TilePassOptions &options)
+      : OpRewritePattern(context), mode(mode), options(options) {}
+
+  LogicalResult matchAndRewrite(AttentionOp op,
+                                PatternRewriter &rewriter) const final {
+    if (op.getMode() != mode)
+      return rewriter.notifyMatchFailure(op, "another mode");
+    if (!op.hasPureTensors())
+      return rewriter.notifyMatchFailure(op, "on memrefs");
+    WorkEmitter work(rewriter, op);
+    emit(rewriter, op, work);
+    SmallVector<Value> results(work.results);
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+
+  virtual void emit(OpBuilder &builder, AttentionOp op,
+                    WorkEmitter &work) const = 0;
+
+protected:
+  Mode mode;
+  TilePassOptions options;
+};
+
+/// Work item = (sequence, KV head).
+struct TileDecode final : public TilePattern {
+  TileDecode(MLIRContext *context, const TilePassOptions &options)
+      : TilePattern(context, Mode::Decode, options) {}
+
+  void emit(OpBuilder &, AttentionOp op, WorkEmitter &work) const final {
+    TileSizes sizes = decodeTileSizes(op, options);
+    work.forEachItem(
+        work.numSequences(),
+        [&](OpBuilder &nested, Value item, Value kvHead, OutSlice outs) {
+          SequenceValues sequence = readSequence(nested, op, item);
+          OutSlice slice = extractRows(nested, op, outs, sequence.firstRow,
+                                       sequence.numRows, kvHead);
+          slice = emitWholeSequence(nested, op, sequence, kvHead, sizes, slice);
+          insertRowsInParallel(nested, op, slice, outs, sequence.firstRow,
+                               sequence.numRows, kvHead);
+        });
+  }
+};
+
+/// Work item = (query tile, KV head), the last tiles first: with a causal mask
+/// they take longest.
+struct TilePrefill final : public TilePattern {
+  TilePrefill(MLIRContext *context, const TilePassOptions &options)
+      : TilePattern(context, Mode::Prefill, options) {}
+
+  void emit(OpBuilder &builder, AttentionOp op, WorkEmitter &work) const final {
+    TileSizes sizes = prefillTileSizes(op, options);
+    Value count = countQueryTiles(builder, op, work, sizes.tokens);
+    work.forEachItem(count, [&](OpBuilder &nested, Value item, Value kvHead,
+                                OutSlice outs) {
+      IndexMath math(nested, op.getLoc());
+      Value reversed = math.sub(math.sub(count, item), math.constant(1));
+      RowTile tile = findQueryTile(nested, op, reversed, kvHead, sizes.tokens);
+      Value row = math.add(tile.sequence.firstRow, tile.token);
+      OutSlice slice = extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+      slice = emitRowTile(nested, op, tile, sizes, slice);
+      insertRowsInParallel(nested, op, slice, outs, row, tile.numTokens, kvHead);
+    });
+  }
+};
+
+/// One list of query tiles; a sequence of at most `decode-tokens` new tokens
+/// is one of them and takes the decode tile.
+struct TileMixed final : public TilePattern {
+  TileMixed(MLIRContext *context, const TilePassOptions &options)
+      : TilePattern(context, Mode::Mixed, options) {}
+
+  void emit(OpBuilder &builder, AttentionOp op, WorkEmitter &work) const final {
+    TileSizes prefill = prefillTileSizes(op, options);
+    TileSizes decode = decodeTileSizes(op, options);
+    Value count = countQueryTiles(builder, op, work, prefill.tokens);
+    Location loc = op.getLoc();
+    work.forEachItem(count, [&](OpBuilder &nested, Value item, Value kvHead,
+                                OutSlice outs) {
+      IndexMath math(nested, loc);
+      Value reversed = math.sub(math.sub(count, item), math.constant(1));
+      RowTile tile = findQueryTile(nested, op, reversed, kvHead, prefill.tokens);
+      Value row = math.add(tile.sequence.firstRow, tile.token);
+      OutSlice slice = extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+      Value decodes =
+          math.compare(arith::CmpIPredicate::sle, tile.sequence.numRows,
+                       math.constant(decode.tokens));
+      auto branch = [&](const TileSizes &sizes) {
+        return [&, sizes](OpBuilder &inner, Location loc) {
+          OutSlice done = emitRowTile(inner, op, tile, sizes, slice);
+          scf::YieldOp::create(inner, loc, done.values());
+        };
+      };
+      auto choice = scf::IfOp::create(nested, loc, decodes, branch(decode),
+                                      branch(prefill));
+      insertRowsInParallel(nested, op, OutSlice::get(choice.getResults()), outs,
+                           row, tile.numTokens, kvHead);
+    });
+  }
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Pass
+//===----------------------------------------------------------------------===//
+
+/// Wraps an op on memrefs: tensors of its buffers, the results materialised in
+/// the outs.
+static void wrapBuffers(AttentionOp op) {
+  OpBuilder builder(op);
+  Location loc = op.getLoc();
+  auto destination = cast<DestinationStyleOpInterface>(op.getOperation());
+  SmallVector<Value> operands, buffers;
+  SmallVector<Type> types;
+  for (OpOperand &operand : op->getOpOperands()) {
+    auto type = dyn_cast<MemRefType>(operand.get().getType());
+    if (!type) {
+      operands.push_back(operand.get());
+      continue;
+    }
+    bool isOut = destination.isDpsInit(&operand);
+    Type tensorType = memref::getTensorTypeFromMemRefType(type);
+    operands.push_back(bufferization::ToTensorOp::create(
+        builder, loc, tensorType, operand.get(), /*restrict=*/true,
+        /*writable=*/isOut));
+    if (isOut) {
+      buffers.push_back(operand.get());
+      types.push_back(tensorType);
+    }
+  }
+  OperationState state(loc, op->getName(), operands, types, op->getAttrs());
+  state.propertiesAttr = op->getPropertiesAsAttribute();
+  state.addRegion()->takeBody(op.getScore());
+  Operation *onTensors = builder.create(state);
+  for (auto [result, buffer] : llvm::zip_equal(onTensors->getResults(), buffers))
+    bufferization::MaterializeInDestinationOp::create(
+        builder, loc, /*result=*/Type(), result, buffer, /*restrict=*/true,
+        /*writable=*/true);
+  op.erase();
+}
+
+/// Checks that an option lies in [low, high].
+static LogicalResult checkOption(Operation *op, StringRef name, int64_t value,
+                                 int64_t low, int64_t high) {
+  if (value >= low && value <= high)
+    return success();
+  return op->emitError("expected ")
+         << name << " between " << low << " and " << high << ", got " << value;
+}
+
+namespace {
+struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
+  using Base::Base;
+
+  void runOnOperation() final {
+    Operation *root = getOperation();
+    if (failed(checkOption(root, "query-tokens", queryTokens, 0, 1024)) ||
+        failed(checkOption(root, "decode-tokens", decodeTokens, 1, 64)) ||
+        failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)))
+      return signalPassFailure();
+    SmallVector<AttentionOp> ops;
+    root->walk([&](AttentionOp op) { ops.push_back(op); });
+    for (AttentionOp op : ops) {
+      if (op.getMode() == Mode::Auto)
+        continue;
+      if (failed(checkTileable(op)))
+        return signalPassFailure();
+      if (!op.hasPureTensors())
+        wrapBuffers(op);
+    }
+    TilePassOptions options{queryTokens, decodeTokens, kvTokens};
+    RewritePatternSet patterns(&getContext());
+    patterns.add<TileDecode, TilePrefill, TileMixed>(&getContext(), options);
+    walkAndApplyPatterns(root, std::move(patterns));
+  }
+};
+} // namespace
