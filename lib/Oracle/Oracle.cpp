@@ -156,6 +156,8 @@ private:
     scoreScale_ = std::abs(spec_.effectiveScale()) *
                       std::sqrt(querySquare * maxKeySquare) +
                   std::abs(slope()) * maxDistance;
+    if (spec_.hasSinks) // the sink is one more score
+      scoreScale_ += std::abs(problem_.sinks.as<float>()[place_.head]);
   }
 
   /// |k_j|^2, computed once per key.

@@ -43,9 +43,10 @@ struct AttentionResult {
 
   /// What the tolerance is derived from (docs/Numerics.md), for rows that see
   /// a key; 0 elsewhere.
-  std::vector<double> topWeight;  ///< [T, Hq] largest softmax weight, sink too
-  std::vector<double> scoreScale; ///< [T, Hq] bound of all terms of a score:
-                                  ///< |scale| |q| max |k| + |slope| max |j - p|
+  std::vector<double> topWeight; ///< [T, Hq] largest softmax weight, sink too
+  /// [T, Hq] sum of the bounds of all terms of a score:
+  /// |scale| |q| max |k| + |slope| max |j - p| + |sink|.
+  std::vector<double> scoreScale;
   std::vector<int64_t> numVisible; ///< [T, Hq] visible keys
   double maxAbsValue = 0;          ///< largest |v| of any visible key
 };
