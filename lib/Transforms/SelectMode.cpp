@@ -53,7 +53,7 @@ struct SelectModePass
     if (decodeTokens < kMinDecodeTokens || decodeTokens > kMaxDecodeTokens) {
       emitError(getOperation().getLoc())
           << "expected decode-tokens from " << kMinDecodeTokens << " to "
-          << kMaxDecodeTokens << ", got " << decodeTokens;
+          << kMaxDecodeTokens << ", got " << decodeTokens.getValue();
       return signalPassFailure();
     }
     getOperation()->walk([&](AttentionOp op) {
