@@ -136,12 +136,13 @@ Value MathEmitter::tanh(Value x) {
   Value e = exp2(mul(magnitude, constant(kMinusTwoLog2E)));
   Value one = constant(1.0f);
   Value large = arith::DivFOp::create(b, sub(one, e), add(one, e));
-  large = fromBits(arith::OrIOp::create(b, bits(large), sign));
 
   Value square = mul(x, x);
   Value small =
       math::FmaOp::create(b, mul(x, square), polynomial(square, kTanh), x);
-  return choose(arith::CmpFPredicate::OLT, magnitude, kTanhSmall, small, large);
+  Value result =
+      choose(arith::CmpFPredicate::OLT, magnitude, kTanhSmall, small, large);
+  return fromBits(arith::OrIOp::create(b, bits(result), sign));
 }
 
 /// log2(x) = e + log2(m), x = 2^e m.
