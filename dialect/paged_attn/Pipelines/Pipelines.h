@@ -10,6 +10,9 @@
 #define PAGED_ATTN_PIPELINES_PIPELINES_H
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace mlir {
 class OpPassManager;
@@ -27,6 +30,9 @@ enum class Stage {
 
 /// Which lowering of the tile ops: the names of `--via`.
 enum class Via { Linalg, Reference };
+
+/// Reads `linalg` or `reference`; nothing and a one-line `error` otherwise.
+std::optional<Via> parseVia(std::string_view name, std::string &error);
 
 /// What the CPU pipelines need to know.
 struct CpuPipelineOptions {
