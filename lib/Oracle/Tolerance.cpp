@@ -1,0 +1,138 @@
+//===- Tolerance.cpp - How far from the oracle is right -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The labels E1 .. E6 are those of docs/Numerics.md.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/Oracle/Tolerance.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace paged_attn::oracle {
+
+namespace {
+
+/// Unit roundoff of f32: half a unit in the last place of 1.
+constexpr double kUnit = 0x1p-24;
+/// E1: roundings of a score beside its dot product: scaled query, constant
+/// log2(e), score, difference to the maximum; ALiBi's product and sum.
+constexpr double kScoreRoundings = 6;
+/// E1: the same of a softcap: quotient, tanh (4 units), product.
+constexpr double kSoftcapRoundings = 6;
+/// E2: relative error of the exp2 polynomial of degree 5 on [-1/2, 1/2],
+/// measured over its whole range.
+constexpr double kExp2Error = 8.2e-8;
+/// E2: exp2 evaluations behind a weight: its own, the rescaling when the
+/// running maximum grows, the merging of splits.
+constexpr double kExpEvaluations = 3;
+/// E4: roundings of one element of the output: product with the value,
+/// rescaling, merging (2), reciprocal, final product.
+constexpr double kOutputRoundings = 6;
+/// E5: roundings of the logarithm and of its sum with the maximum.
+constexpr double kLseRoundings = 4;
+
+/// E1 + E2 of one row: largest absolute error of a score, or (the same to
+/// first order) largest relative error of a weight.
+double weightError(const ProblemSpec &spec, double scoreScale) {
+  double roundings = kScoreRoundings + std::sqrt(double(spec.keyDim));
+  if (spec.softcap > 0)
+    roundings += kSoftcapRoundings;
+  return roundings * kUnit * scoreScale + kExpEvaluations * kExp2Error;
+}
+
+/// Mean absolute deviation of values in [-1, 1] from their weighted mean when
+/// one of the weights is `topWeight`: 4 w (1 - w), at most 1.
+double spread(double topWeight) {
+  double w = std::max(topWeight, 0.5);
+  return 4 * w * std::max(0.0, 1 - w);
+}
+
+/// E1 to E5 for one row and head, values of magnitude `maxAbsValue`.
+Tolerance rowTolerance(const ProblemSpec &spec, const AttentionResult &expected,
+                       size_t row) {
+  double perWeight = weightError(spec, expected.scoreScale[row]);
+  double keys = double(expected.numVisible[row]);
+  double sums = std::sqrt(keys); // E3
+  Tolerance result;
+  result.f32Part =
+      expected.maxAbsValue * (spread(expected.topWeight[row]) * perWeight +
+                              (2 * sums + kOutputRoundings) * kUnit);
+  double magnitude = std::abs(expected.lse[row]) + std::log1p(keys);
+  result.lse = perWeight + (sums + kLseRoundings * magnitude) * kUnit;
+  return result;
+}
+
+double absError(double expected, double got) {
+  if (expected == got) // equal infinities too
+    return 0;
+  double error = std::abs(expected - got);
+  return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
+}
+
+template <typename Element>
+Comparison compareElements(const std::vector<double> &expected,
+                           const Element &element) {
+  Comparison result;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    double got = element(i);
+    double error = absError(expected[i], got);
+    result.numBad += std::isinf(error);
+    if (error <= result.maxAbsError)
+      continue;
+    result.maxAbsError = error;
+    result.worstIndex = static_cast<int64_t>(i);
+    result.got = got;
+    result.expected = expected[i];
+  }
+  return result;
+}
+
+} // namespace
+
+Tolerance deriveTolerance(const Problem &problem,
+                          const AttentionResult &expected,
+                          const OracleOptions &options) {
+  Tolerance result;
+  for (size_t row = 0; row < expected.lse.size(); ++row) {
+    if (std::isinf(expected.lse[row]))
+      continue; // exact: out 0, lse -inf
+    Tolerance ofRow = rowTolerance(problem.spec, expected, row);
+    result.f32Part = std::max(result.f32Part, ofRow.f32Part);
+    result.lse = std::max(result.lse, ofRow.lse);
+  }
+  result.out = result.f32Part;
+  if (problem.spec.outputType == ElementType::F32)
+    return result;
+  AttentionResult reference = roundedReference(problem, options);
+  result.reference = compare(expected.out, reference.out).maxAbsError;
+  result.out = std::max(2 * result.reference, // E6
+                        result.reference + 2 * result.f32Part);
+  return result;
+}
+
+double f32StartTolerance(int64_t kvLen) {
+  constexpr double kPerRootToken = 2e-5;
+  return kPerRootToken * std::sqrt(double(kvLen));
+}
+
+Comparison compare(const std::vector<double> &expected, const void *got,
+                   ElementType type) {
+  return compareElements(expected,
+                         [&](size_t i) { return loadElement(type, got, i); });
+}
+
+Comparison compare(const std::vector<double> &expected,
+                   const std::vector<double> &got) {
+  if (expected.size() != got.size()) {
+    Comparison result;
+    result.maxAbsError = std::numeric_limits<double>::infinity();
+    result.numBad = static_cast<int64_t>(expected.size());
+    return result;
+  }
+  return compareElements(expected, [&](size_t i) { return got[i]; });
+}
+
+} // namespace paged_attn::oracle
