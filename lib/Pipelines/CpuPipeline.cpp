@@ -121,31 +121,6 @@ void addFlattening(OpPassManager &manager) {
   addCleanup(manager);
 }
 
-/// Level 4 to 5.
-void addLLVMStage(OpPassManager &manager, const CpuPipelineOptions &options) {
-  addFlattening(manager);
-  ConvertVectorToLLVMPassOptions vectors;
-  vectors.vectorContractLowering = vector::VectorContractLowering::OuterProduct;
-  manager.addPass(createConvertVectorToLLVMPass(vectors));
-  manager.addPass(createConvertMathToLLVMPass());
-  manager.addPass(createConvertMathToLibmPass());
-  // bf16 is rounded by integer arithmetic: the same bits on every machine, and
-  // no call into a run-time library that may lack it.
-  arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
-  manager.addPass(arith::createArithExpandOpsPass(expand));
-  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
-  manager.addPass(createConvertFuncToLLVMPass());
-  manager.addPass(createConvertControlFlowToLLVMPass());
-  manager.addPass(createArithToLLVMConversionPass());
-  manager.addPass(createConvertIndexToLLVMPass());
-  manager.addPass(createUBToLLVMConversionPass());
-  manager.addPass(createReconcileUnrealizedCastsPass());
-  if (options.executor)
-    manager.addPass(createDispatchWorkPass());
-  addCleanup(manager);
-}
-
 /// Options of `paged-attn-cpu`.
 struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
   Option<std::string> via{*this, "via",
@@ -210,7 +185,32 @@ void paged_attn::buildCpuPipeline(OpPassManager &manager,
   }
   addWorkStage(manager);
   if (stage == Stage::LLVM)
-    addLLVMStage(manager, options);
+    buildLLVMPipeline(manager, options);
+}
+
+void paged_attn::buildLLVMPipeline(OpPassManager &manager,
+                                   const CpuPipelineOptions &options) {
+  addFlattening(manager);
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.vectorContractLowering = vector::VectorContractLowering::OuterProduct;
+  manager.addPass(createConvertVectorToLLVMPass(vectors));
+  manager.addPass(createConvertMathToLLVMPass());
+  manager.addPass(createConvertMathToLibmPass());
+  // bf16 is rounded by integer arithmetic: the same bits on every machine, and
+  // no call into a run-time library that may lack it.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  manager.addPass(arith::createArithExpandOpsPass(expand));
+  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
+  manager.addPass(createConvertFuncToLLVMPass());
+  manager.addPass(createConvertControlFlowToLLVMPass());
+  manager.addPass(createArithToLLVMConversionPass());
+  manager.addPass(createConvertIndexToLLVMPass());
+  manager.addPass(createUBToLLVMConversionPass());
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  if (options.executor)
+    manager.addPass(createDispatchWorkPass());
+  addCleanup(manager);
 }
 
 void paged_attn::registerPipelines() {

@@ -47,6 +47,10 @@ struct CpuPipelineOptions {
 void buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options,
                       Stage stage);
 
+/// Adds the passes from Stage::Vector to Stage::LLVM.
+void buildLLVMPipeline(OpPassManager &manager,
+                       const CpuPipelineOptions &options);
+
 /// Registers paged-attn-to-linalg, paged-attn-cpu and paged-attn-reference.
 void registerPipelines();
 
