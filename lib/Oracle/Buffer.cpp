@@ -48,9 +48,9 @@ Buffer Buffer::allocate(int64_t numBytes, Backing backing) {
   buffer.backing_ = backing;
   buffer.data_ = mapping;
   if (backing == Backing::HugePages) {
-    uintptr_t start = reinterpret_cast<uintptr_t>(mapping);
-    start = (start + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
-    buffer.data_ = reinterpret_cast<void *>(start);
+    int64_t past = reinterpret_cast<uintptr_t>(mapping) % kHugePageBytes;
+    int64_t skipped = past ? kHugePageBytes - past : 0;
+    buffer.data_ = static_cast<char *>(mapping) + skipped;
     // Advice only: a kernel without huge pages gives small ones.
     int64_t whole =
         (numBytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;

@@ -78,6 +78,7 @@ PassResult timePass(int numThreads, const Body &body) {
     ends[thread] = Clock::now();
   };
   std::vector<std::thread> threads;
+  threads.reserve(numThreads);
   for (int thread = 0; thread < numThreads; ++thread)
     threads.emplace_back(work, thread);
   for (std::thread &thread : threads)

@@ -134,11 +134,15 @@ private:
     finishRow();
   }
 
-  /// Fills `visible_` and `scores_` with the keys that the row sees.
+  /// Fills `visible_`, `scores_` and `scales_` with the keys that the row
+  /// sees.
   void collectScores(int64_t kvLen) {
     visible_.clear();
     scores_.clear();
-    double maxKeySquare = 0, maxDistance = 0;
+    scales_.clear();
+    double perKey =
+        std::abs(spec_.effectiveScale()) *
+        std::sqrt(dot<double>(query_.data(), query_.data(), spec_.keyDim));
     for (int64_t j = 0; j < kvLen; ++j) {
       place_.keyPosition = j;
       if (!spec_.mask.visible(place_.queryPosition, j) ||
@@ -147,18 +151,13 @@ private:
       const float *key = keys_.row(j);
       visible_.push_back(j);
       scores_.push_back(score(key));
-      maxKeySquare = std::max(maxKeySquare, keySquare(j, key));
-      maxDistance =
-          std::max(maxDistance, std::abs(double(j - place_.queryPosition)));
+      scales_.push_back(perKey * std::sqrt(keySquare(j, key)) +
+                        std::abs(slope() * double(distance())));
     }
-    double querySquare =
-        dot<double>(query_.data(), query_.data(), spec_.keyDim);
-    scoreScale_ = std::abs(spec_.effectiveScale()) *
-                      std::sqrt(querySquare * maxKeySquare) +
-                  std::abs(slope()) * maxDistance;
-    if (spec_.hasSinks) // the sink is one more score
-      scoreScale_ += std::abs(problem_.sinks.as<float>()[place_.head]);
   }
+
+  /// j - p of the key at `place_`.
+  int64_t distance() const { return place_.keyPosition - place_.queryPosition; }
 
   /// |k_j|^2, computed once per key.
   double keySquare(int64_t j, const float *key) {
@@ -180,7 +179,7 @@ private:
     if (spec_.softcap > 0)
       s = Real(spec_.softcap) * std::tanh(s / Real(spec_.softcap));
     if (spec_.hasAlibi)
-      s += Real(slope()) * Real(place_.keyPosition - place_.queryPosition);
+      s += Real(slope()) * Real(distance());
     if (options_.score)
       s = Real(options_.score(s, place_));
     return s;
@@ -190,18 +189,22 @@ private:
   void finishRow() {
     constexpr Real kNone = -std::numeric_limits<Real>::infinity();
     Real sink =
-        spec_.hasSinks ? problem_.sinks.as<float>()[place_.head] : kNone;
+        spec_.hasSinks ? Real(problem_.sinks.as<float>()[place_.head]) : kNone;
     Real top = sink;
     for (Real s : scores_)
       top = std::max(top, s);
     if (top == kNone) // nothing visible, or every score -inf
       return storeRow(Real(0), kNone);
     Real sum = spec_.hasSinks ? std::exp(sink - top) : Real(0);
+    topScale_ = spec_.hasSinks ? std::abs(double(sink)) : 0;
+    meanScale_ = spec_.hasSinks ? double(sum) * topScale_ : 0;
     std::fill(accumulator_.begin(), accumulator_.end(), Real(0));
     for (size_t i = 0; i < scores_.size(); ++i) {
       Real weight = std::exp(scores_[i] - top);
       sum += weight;
       addValue(weight, values_.row(visible_[i]));
+      topScale_ = std::max(topScale_, scales_[i]);
+      meanScale_ += double(weight) * scales_[i];
     }
     storeRow(sum, top + std::log(sum));
   }
@@ -226,7 +229,8 @@ private:
     if (scores_.empty() || !(sum > 0))
       return;
     result_.topWeight[slot_] = 1 / sum; // the largest weight is exp(0) / sum
-    result_.scoreScale[slot_] = scoreScale_;
+    result_.topScoreScale[slot_] = topScale_;
+    result_.meanScoreScale[slot_] = meanScale_ / double(sum);
   }
 
   const Problem &problem_;
@@ -239,10 +243,11 @@ private:
   std::vector<Real> accumulator_;  ///< [Dv]
   std::vector<int64_t> visible_;   ///< positions of the visible keys
   std::vector<Real> scores_;       ///< their scores
+  std::vector<double> scales_;     ///< magnitude of their terms
   std::vector<double> keySquares_; ///< [kv_len], -1 = not yet known
   ScorePlace place_;               ///< row and key at work
   int64_t slot_ = 0;               ///< token * Hq + head
-  double scoreScale_ = 0, maxAbsValue_ = 0;
+  double topScale_ = 0, meanScale_ = 0, maxAbsValue_ = 0;
 };
 
 template <typename Real>
@@ -253,7 +258,8 @@ AttentionResult compute(const Problem &problem, const OracleOptions &options) {
   result.out.assign(rows * spec.valueDim, 0);
   result.lse.assign(rows, -std::numeric_limits<double>::infinity());
   result.topWeight.assign(rows, 0);
-  result.scoreScale.assign(rows, 0);
+  result.topScoreScale.assign(rows, 0);
+  result.meanScoreScale.assign(rows, 0);
   result.numVisible.assign(rows, 0);
 
   std::vector<WorkItem> items = listItems(problem);

@@ -108,7 +108,9 @@ public:
     return rowOffset(row) + depthOffset(depth);
   }
   /// Whether the D entries of a row are neighbours in memory.
-  bool hasContiguousRows() const { return depthStride_ == layout_.pack(); }
+  bool hasContiguousRows() const {
+    return depthStride_ == layout_.pack() || extents_.depth == layout_.pack();
+  }
 
 private:
   PoolLayout layout_;

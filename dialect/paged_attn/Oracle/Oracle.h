@@ -44,9 +44,9 @@ struct AttentionResult {
   /// What the tolerance is derived from (docs/Numerics.md), for rows that see
   /// a key; 0 elsewhere.
   std::vector<double> topWeight; ///< [T, Hq] largest softmax weight, sink too
-  /// [T, Hq] sum of the bounds of all terms of a score:
-  /// |scale| |q| max |k| + |slope| max |j - p| + |sink|.
-  std::vector<double> scoreScale;
+  /// [T, Hq] largest and mean (by weight) magnitude of a score's terms,
+  /// |scale| |q| |k_j| + |slope| |j - p|, over the visible keys and the sink.
+  std::vector<double> topScoreScale, meanScoreScale;
   std::vector<int64_t> numVisible; ///< [T, Hq] visible keys
   double maxAbsValue = 0;          ///< largest |v| of any visible key
 };
