@@ -1,0 +1,25 @@
+# How lit runs the tests of this folder: tools by name, ours first, then
+# FileCheck, not, count and split-file of the MLIR that we build against.
+import os
+
+import lit.formats
+
+config.name = "paged_attn"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = config.paged_attn_obj_root
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["CMakeLists.txt", "Inputs"]
+
+# %mlir_lib_dir: for mlir-runner -shared-libs=.
+config.substitutions.append(("%mlir_lib_dir", config.llvm_lib_dir))
+config.environment["PATH"] = os.pathsep.join(
+    [
+        config.paged_attn_tools_dir,
+        config.llvm_tools_dir,
+        config.environment.get("PATH", ""),
+    ]
+)
+for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
