@@ -23,7 +23,7 @@ HEADER = "<!-- Written by scripts/pipeline_doc.py from test/Pipelines/ladder.mli
 
 
 def fenced(language, lines):
-    return [f"```{language}", *lines, "```"]
+    return ["", f"```{language}", *lines, "```"]
 
 
 def input_function(lines, name):

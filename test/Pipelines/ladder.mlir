@@ -2,19 +2,17 @@
 //!
 //! One program from level 0 down. Every excerpt below is required by the test that
 //! this page is written from, `...` stands for IR that it skips. Try it from
-//! `test/Pipelines`, with `build/bin` on the path; without the last option of a
-//! command the whole module is printed.
+//! `test/Pipelines`, with `build/bin` on the path: the commands print the whole
+//! module.
 //!
 //! ## Level 0: what
 //!
 //! Two sequences that decode, 4 query heads on 2 KV heads, pages of 8 tokens.
-//!
 //! @input decode
 //!
 //! ## Level 0 to 1: the mode
 //!
 //! T = B = 2: at most one new token per sequence, so the mode is decode.
-//!
 //! @command MODE
 //! @checked MODE
 
