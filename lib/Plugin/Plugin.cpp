@@ -5,9 +5,9 @@
 // The two entry points of an MLIR plugin: the dialect with its extensions
 // (bufferization and the rest), and every pass and pipeline of this project.
 //
-//   mlir-opt --load-dialect-plugin=PagedAttnPlugin.so \
-//            --load-pass-plugin=PagedAttnPlugin.so \
-//            --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))'
+//   mlir-opt --load-dialect-plugin=PagedAttnPlugin.so
+//     --load-pass-plugin=PagedAttnPlugin.so
+//     --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))'
 //
 //===----------------------------------------------------------------------===//
 
