@@ -28,9 +28,14 @@ target_compile_options(paged_attn_warnings INTERFACE -Wall -Wextra
 add_library(paged_attn_mlir INTERFACE)
 target_compile_definitions(paged_attn_mlir INTERFACE ${_llvm_defs})
 target_include_directories(paged_attn_mlir SYSTEM INTERFACE
-  ${PROJECT_BINARY_DIR}/dialect ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
-target_include_directories(paged_attn_mlir INTERFACE ${PROJECT_SOURCE_DIR}/dialect)
-target_link_libraries(paged_attn_mlir INTERFACE MLIR LLVM paged_attn_warnings)
+  $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/dialect>)
+foreach(dir ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+  target_include_directories(paged_attn_mlir SYSTEM INTERFACE $<BUILD_INTERFACE:${dir}>)
+endforeach()
+target_include_directories(paged_attn_mlir INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/dialect>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(paged_attn_mlir INTERFACE MLIR LLVM $<BUILD_INTERFACE:paged_attn_warnings>)
 
 set(CMAKE_BUILD_RPATH ${LLVM_LIBRARY_DIR})
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LLVM_LIBRARY_DIR}")

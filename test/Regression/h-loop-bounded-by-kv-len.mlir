@@ -1,0 +1,38 @@
+// Pitfall h: a row's loop bounded by the pool (or the width of the table) and
+// not by kv_len: the time of a short sequence then grows with the pool. Neither
+// the number of pages nor the width of the table is ever asked for.
+
+// RUN: paged-attn-opt %s --pass-pipeline='builtin.module(func.func(paged-attn-select-mode,paged-attn-tile))' | FileCheck %s --check-prefix=TILED
+// RUN: paged-attn-opt %s --paged-attn-to-linalg | FileCheck %s --check-prefix=LINALG
+
+// TILED-LABEL: func.func @decode
+// TILED-SAME: %[[Q:[a-z0-9]+]]: tensor<2x4x16xf32>, %[[K:[a-z0-9]+]]: tensor<?x8x2x16xf32>, %[[V:[a-z0-9]+]]: tensor<?x8x2x16xf32>, %[[TABLE:[a-z0-9]+]]: tensor<2x?xi32>, %[[LENS:[a-z0-9]+]]: tensor<2xi32>
+// TILED-NOT: tensor.dim %[[K]]
+// TILED-NOT: tensor.dim %[[V]]
+// TILED: tensor.extract %[[LENS]]
+// TILED-NOT: tensor.dim %[[K]]
+// TILED-NOT: tensor.dim %[[V]]
+// TILED: scf.for
+// TILED-NOT: tensor.dim %[[K]]
+// TILED-NOT: tensor.dim %[[V]]
+// TILED: paged_attn.finalize
+
+// LINALG-LABEL: func.func @decode
+// LINALG-SAME: %[[Q:[a-z0-9]+]]: tensor<2x4x16xf32>, %[[K:[a-z0-9]+]]: tensor<?x8x2x16xf32>, %[[V:[a-z0-9]+]]: tensor<?x8x2x16xf32>
+// LINALG-NOT: tensor.dim %[[K]]
+// LINALG-NOT: tensor.dim %[[V]]
+// LINALG: scf.for
+// LINALG-NOT: tensor.dim %[[K]]
+// LINALG-NOT: tensor.dim %[[V]]
+// LINALG: return
+func.func @decode(%q: tensor<2x4x16xf32>, %k: tensor<?x8x2x16xf32>,
+    %v: tensor<?x8x2x16xf32>, %table: tensor<2x?xi32>, %lens: tensor<2xi32>,
+    %out: tensor<2x4x16xf32>) -> tensor<2x4x16xf32> {
+  %0 = paged_attn.attention auto query(%q : tensor<2x4x16xf32>)
+      keys(%k : tensor<?x8x2x16xf32>) values(%v : tensor<?x8x2x16xf32>)
+      table(%table : tensor<2x?xi32>) lens(%lens : tensor<2xi32>)
+      outs(%out : tensor<2x4x16xf32>)
+      {key_layout = #paged_attn.layout<"pshd">, mask = #paged_attn.mask<causal>}
+      -> tensor<2x4x16xf32>
+  return %0 : tensor<2x4x16xf32>
+}

@@ -1,0 +1,27 @@
+// Pitfall i: the page table read inside the loops over slots, heads or the head
+// dim. A page id is read once per page of a tile: never in the body of a linalg
+// op, and after each read of the table the whole page is cut out of the pool.
+
+// RUN: paged-attn-opt %s --paged-attn-to-linalg | FileCheck %s
+
+// CHECK-LABEL: func.func @decode
+// CHECK: scf.forall
+// CHECK: scf.for
+// CHECK: tensor.extract_slice %arg1[{{.*}}] [1, 8, 1, 16]
+// CHECK: tensor.extract_slice %arg2[{{.*}}] [1, 8, 1, 16]
+// CHECK-NOT: tensor.extract_slice %arg1[{{.*}}] [1, 1,
+// CHECK-NOT: tensor.extract_slice %arg2[{{.*}}] [1, 1,
+// CHECK-NOT: tensor.extract %arg1
+// CHECK-NOT: tensor.extract %arg2
+// CHECK: return
+func.func @decode(%q: tensor<2x4x16xf32>, %k: tensor<?x8x2x16xf32>,
+    %v: tensor<?x8x2x16xf32>, %table: tensor<2x?xi32>, %lens: tensor<2xi32>,
+    %out: tensor<2x4x16xf32>) -> tensor<2x4x16xf32> {
+  %0 = paged_attn.attention auto query(%q : tensor<2x4x16xf32>)
+      keys(%k : tensor<?x8x2x16xf32>) values(%v : tensor<?x8x2x16xf32>)
+      table(%table : tensor<2x?xi32>) lens(%lens : tensor<2xi32>)
+      outs(%out : tensor<2x4x16xf32>)
+      {key_layout = #paged_attn.layout<"pshd">, mask = #paged_attn.mask<causal>}
+      -> tensor<2x4x16xf32>
+  return %0 : tensor<2x4x16xf32>
+}
