@@ -46,6 +46,20 @@ func.func @matmul_six_rows(%a: memref<6x128xf32>, %b: memref<128x64xf32>, %c: me
   return
 }
 
+// A fill with 0 before the product is folded in.
+// CHECK-LABEL: func.func @matmul_after_fill(
+// CHECK-SAME: %[[A:.*]]: memref<4x8xf32>, %[[B:.*]]: memref<8x64xf32>, %[[C:.*]]: memref<4x64xf32>
+// CHECK: %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : vector<16xf32>
+// CHECK-NOT: %[[C]]
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %[[ZERO]],
+// CHECK: vector.store {{.*}}, %[[C]]
+func.func @matmul_after_fill(%a: memref<4x8xf32>, %b: memref<8x64xf32>, %c: memref<4x64xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%c : memref<4x64xf32>)
+  linalg.matmul ins(%a, %b : memref<4x8xf32>, memref<8x64xf32>) outs(%c : memref<4x64xf32>)
+  return
+}
+
 // 19 = 16 + 2 + 1 columns.
 // CHECK-LABEL: func.func @matmul_column_rest(
 // CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<2xf32>, vector<1xf32>)
@@ -146,6 +160,23 @@ func.func @transpose_page(%x: memref<16x128xbf16>, %y: memref<128x16xf32>) {
 // CHECK: return
 func.func @fill_dynamic(%x: memref<?xf32>, %value: f32) {
   linalg.fill ins(%value : f32) outs(%x : memref<?xf32>)
+  return
+}
+
+// CHECK-LABEL: func.func @page_copy(
+// CHECK: vector.load {{.*}} vector<16xf32>
+// CHECK: vector.store {{.*}} vector<16xf32>
+// CHECK-NOT: memref.copy
+// CHECK: return
+func.func @page_copy(%x: memref<8x16xf32>, %y: memref<8x16xf32>) {
+  memref.copy %x, %y : memref<8x16xf32> to memref<8x16xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @copy_onto_itself(
+// CHECK-NEXT: return
+func.func @copy_onto_itself(%x: memref<8x16xf32>) {
+  memref.copy %x, %x : memref<8x16xf32> to memref<8x16xf32>
   return
 }
 

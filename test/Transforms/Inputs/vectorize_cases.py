@@ -130,6 +130,12 @@ def matmul(rows, depth, columns):
     b = case.buffer("b", depth, columns, "f32")
     c = case.buffer("c", rows, columns, "f32")
     case.lines.append(f"linalg.matmul ins(%a, %b : {a}, {b}) outs(%c : {c})")
+    d = case.buffer("d", rows, columns, "f32")
+    case.lines += [
+        "%zero = arith.constant 0.0 : f32",
+        f"linalg.fill ins(%zero : f32) outs(%d : {d})",
+        f"linalg.matmul ins(%a, %b : {a}, {b}) outs(%d : {d})",
+    ]
     return case
 
 
