@@ -97,7 +97,7 @@ func.func @gather(%pool : tensor<3x?x16x2x8xbf16>, %i : tensor<?xi32>,
 // CHECK: %[[VALUE:.*]] = tensor.extract %[[POOL:.*]][%[[C:[a-z0-9]+]], %[[SOURCE:[a-z0-9]+]], %[[REST:.*]]]
 // CHECK: tensor.insert %[[VALUE]] into %[[POOL]][%[[C]], %[[TARGET:.*]], %[[REST]]]
 // BUFFER-LABEL: func @copy_pages
-// BUFFER: memref.load %[[POOL:.*]][
+// BUFFER: memref.load %[[POOL:.*]][{{.*}} : memref<2x?x16x2x8xi8>
 // BUFFER: memref.store %{{.*}}, %[[POOL]][
 func.func @copy_pages(%pairs : tensor<?x2xi64>, %k : tensor<2x?x16x2x8xi8>)
     -> tensor<2x?x16x2x8xi8> {
