@@ -8,8 +8,10 @@
 // Each half has its own layout; the packed one splits the head dim.
 // CHECK-DAG: #[[$ROW:.*]] = affine_map<(d0, d1) -> (d0, d1)>
 // CHECK-DAG: #[[$PACKED_ROW:.*]] = affine_map<(d0, d1, d2) -> (d0, d1 * 2 + d2)>
-// CHECK-DAG: #[[$PACKED:.*]] = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
-// CHECK-DAG: #[[$TRANSPOSED:.*]] = affine_map<(d0, d1) -> (d1, d0)>
+// CHECK-DAG: #[[$SLOT:.*]] = affine_map<(d0, d1) -> (0, 0, d0, d1)>
+// CHECK-DAG: #[[$PACKED:.*]] = affine_map<(d0, d1, d2) -> (0, d0, d1, 0, d2)>
+// CHECK-DAG: #[[$TRANSPOSED_ROW:.*]] = affine_map<(d0, d1) -> (d1, d0)>
+// CHECK-DAG: #[[$TRANSPOSED:.*]] = affine_map<(d0, d1) -> (0, 0, d0, d1, 0)>
 
 // CHECK-LABEL: func @append_by_slots
 // CHECK: scf.for %[[T:.*]] = {{.*}} iter_args(%[[K:.*]] = %{{.*}}, %[[V:.*]] = %{{.*}})
@@ -18,7 +20,7 @@
 // CHECK: %[[PAGE:.*]] = arith.divsi %[[SLOT]], %c16
 // CHECK: %[[IN_PAGE:.*]] = arith.remsi %[[SLOT]], %c16
 // CHECK: tensor.extract_slice %[[K]][%[[PAGE]], %[[IN_PAGE]], 0, 0] [1, 1, 2, 4]
-// CHECK: linalg.generic {indexing_maps = [#[[$ROW]], #[[$ROW]]]
+// CHECK: linalg.generic {indexing_maps = [#[[$ROW]], #[[$SLOT]]]
 // CHECK: arith.truncf {{.*}} : f32 to bf16
 // CHECK: tensor.insert_slice {{.*}} into %[[K]][%[[PAGE]], %[[IN_PAGE]], 0, 0]
 // CHECK: tensor.extract_slice %[[V]][%[[PAGE]], 0, 0, %[[IN_PAGE]], 0] [1, 2, 2, 1, 2]
@@ -49,7 +51,7 @@ func.func @append_by_slots(%kn : tensor<?x2x4xf32>, %vn : tensor<?x2x4xf32>,
 // CHECK: %[[TENSOR:.*]] = bufferization.to_tensor %[[POOL]] restrict writable
 // CHECK: %[[RESULT:.*]] = scf.for {{.*}} iter_args(%{{.*}} = %[[TENSOR]])
 // CHECK: scf.for
-// CHECK: linalg.generic {indexing_maps = [#[[$TRANSPOSED]], #[[$ROW]]]
+// CHECK: linalg.generic {indexing_maps = [#[[$TRANSPOSED_ROW]], #[[$TRANSPOSED]]]
 // CHECK: tensor.insert_slice {{.*}}[0, %[[PAGE:.*]], 0, 0, %[[SLOT:.*]]] [1, 1, 4, 2, 1]
 // CHECK: tensor.insert_slice {{.*}}[1, %[[PAGE]], 0, 0, %[[SLOT]]] [1, 1, 4, 2, 1]
 // CHECK: bufferization.materialize_in_destination %[[RESULT]] in restrict writable %[[POOL]]
@@ -127,5 +129,19 @@ func.func @merge_states(%a : memref<?x4x8xf32>, %b : memref<?x4x8xf32>,
       parts(%a, %b : memref<?x4x8xf32>, memref<?x4x8xf32>)
       lses(%la, %lb : memref<?x4xf32>, memref<?x4xf32>)
       outs(%o : memref<?x4x8xf16>, %l : memref<?x4xf32>)
+  return
+}
+
+// One head and entries of one: the slice of a slot keeps all dimensions, so
+// that folding the casts cannot mistake one for the other.
+// BUFFER-LABEL: func @sizes_of_one
+// BUFFER: memref.subview {{.*}} : memref<1x3x5x2x1xf32> to memref<1x3x1x1x1xf32
+func.func @sizes_of_one(%kn : memref<1x1x3xf32>, %s : memref<1xi64>, %layer : index,
+    %pool : memref<1x3x5x2x1xf32>) {
+  %dynamic = memref.cast %pool : memref<1x3x5x2x1xf32> to memref<?x?x?x?x?xf32>
+  paged_attn.append keys(%kn : memref<1x1x3xf32>) slots(%s : memref<1xi64>)
+      layer(%layer)
+      outs(%dynamic : memref<?x?x?x?x?xf32>)
+      {key_layout = #paged_attn.layout<"hdpls">}
   return
 }

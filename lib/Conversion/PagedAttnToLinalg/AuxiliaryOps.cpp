@@ -81,10 +81,11 @@ static Slice sliceAt(Emitter &emitter, Value tensor, ValueRange indices) {
   return slice;
 }
 
-/// The row of a slot over all heads: `h`, `d` and the pack, in the order of
-/// the pool's layout.
+/// The row of a slot over all heads. All dimensions of the pool stay, those
+/// but `h`, `d` and the pack with size 1: with heads or entries of size 1 too,
+/// a slice that drops some of them would be ambiguous.
 static Slice sliceOfSlot(Emitter &emitter, const PoolView &pool, Slot slot) {
-  Value zero = emitter.index(0);
+  Value zero = emitter.index(0), one = emitter.index(1);
   SmallVector<Value> indices = pool.indices(emitter, slot, zero, zero);
   LayoutAttr layout = pool.layout;
   Slice slice;
@@ -93,22 +94,41 @@ static Slice sliceOfSlot(Emitter &emitter, const PoolView &pool, Slot slot) {
     if (isPack || dim == layout.getDim('h') || dim == layout.getDim('d'))
       slice.addRange(zero, emitter.dim(pool.buffer, dim));
     else
-      slice.addIndex(emitter, index);
+      slice.addRange(index, one);
   }
   return slice;
 }
 
-/// Maps the dimensions of a slot's slice to [head, d].
-static AffineMap getRowMap(LayoutAttr layout) {
-  MLIRContext *context = layout.getContext();
-  bool isHeadFirst = layout.getDim('h') < layout.getDim('d');
-  AffineExpr head = getAffineDimExpr(isHeadFirst ? 0 : 1, context);
-  AffineExpr d = getAffineDimExpr(isHeadFirst ? 1 : 0, context);
-  if (layout.getPack() == 1)
-    return AffineMap::get(2, 0, {head, d}, context);
-  d = d * layout.getPack() + getAffineDimExpr(2, context);
-  return AffineMap::get(3, 0, {head, d}, context);
-}
+namespace {
+
+/// Maps loops over heads and entries, ordered as in the pool, to the slice of
+/// a slot and to a dense row [Hkv, D].
+struct SlotMaps {
+  AffineMap slot, row;
+
+  explicit SlotMaps(LayoutAttr layout) {
+    MLIRContext *context = layout.getContext();
+    SmallVector<AffineExpr> slotExprs;
+    AffineExpr head, d;
+    unsigned numLoops = 0;
+    for (char letter : layout.getDims()) {
+      bool isLoop = letter == 'h' || letter == 'd';
+      AffineExpr expr = isLoop ? getAffineDimExpr(numLoops++, context)
+                               : getAffineConstantExpr(0, context);
+      slotExprs.push_back(expr);
+      if (isLoop)
+        (letter == 'h' ? head : d) = expr;
+    }
+    if (layout.getPack() > 1) {
+      slotExprs.push_back(getAffineDimExpr(numLoops++, context));
+      d = d * layout.getPack() + slotExprs.back();
+    }
+    slot = AffineMap::get(numLoops, 0, slotExprs, context);
+    row = AffineMap::get(numLoops, 0, {head, d}, context);
+  }
+};
+
+} // namespace
 
 /// target[targetMap] = source[sourceMap], converted to the target's type.
 static Value emitConvert(Emitter &emitter, Value source, AffineMap sourceMap,
@@ -139,9 +159,8 @@ static Value emitRow(Emitter &emitter, Value source, PoolView pool, Value token,
   Value row = sliceAt(emitter, source, token).extract(emitter, source);
   Slice slice = sliceOfSlot(emitter, pool, slot);
   Value old = slice.extract(emitter, pool.buffer);
-  AffineMap rowMap = getRowMap(pool.layout);
-  AffineMap identity = emitter.getMultiDimIdentityMap(rowMap.getNumDims());
-  Value written = emitConvert(emitter, row, rowMap, old, identity);
+  SlotMaps maps(pool.layout);
+  Value written = emitConvert(emitter, row, maps.row, old, maps.slot);
   return slice.insert(emitter, written, pool.buffer);
 }
 
@@ -229,8 +248,7 @@ static SmallVector<Value> emitGather(Emitter &emitter, GatherOp op) {
   PoolView pool{op.getPool(), op.getLayout(), op.getPart(), op.getLayer(),
                 /*scale=*/{}};
   PageTable table{op.getPageTable(), op.getPageIndices(), op.getPageIndptr()};
-  AffineMap rowMap = getRowMap(op.getLayout());
-  AffineMap identity = emitter.getMultiDimIdentityMap(rowMap.getNumDims());
+  SlotMaps maps(op.getLayout());
   Value zero = emitter.index(0), pageSize = pool.pageSize(emitter);
 
   auto readToken = [&](Value sequence, Value position, Value out) {
@@ -238,7 +256,7 @@ static SmallVector<Value> emitGather(Emitter &emitter, GatherOp op) {
     Value row = sliceOfSlot(emitter, pool, slot).extract(emitter, pool.buffer);
     Slice slice = sliceAt(emitter, out, {sequence, position});
     Value old = slice.extract(emitter, out);
-    Value written = emitConvert(emitter, row, identity, old, rowMap);
+    Value written = emitConvert(emitter, row, maps.slot, old, maps.row);
     return slice.insert(emitter, written, out);
   };
   auto readSequence = [&](Value sequence, ValueRange outs) {
