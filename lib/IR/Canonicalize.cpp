@@ -4,8 +4,7 @@
 //
 // What an op can be simplified to without knowing a target: casts are folded
 // in, and an attention op (level 0 and 1) loses operands and mask properties
-// that change nothing. Casts of tensors into an operand are folded upstream,
-// for every destination-style op.
+// that change nothing.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,28 +22,41 @@ using namespace mlir::paged_attn;
 // Folds
 //===----------------------------------------------------------------------===//
 
-/// Operands become the source of a memref.cast that only forgets sizes or
-/// strides, but for `keep`: values whose type a region repeats.
-static LogicalResult foldMemRefCasts(Operation *op, ValueRange keep) {
+/// What `operand` was before a cast that only forgot sizes or strides; null
+/// when there is none.
+static Value getCastSource(OpOperand &operand) {
+  Operation *definition = operand.get().getDefiningOp();
+  if (auto cast = dyn_cast_or_null<memref::CastOp>(definition))
+    return memref::CastOp::canFoldIntoConsumerOp(cast) ? cast.getSource()
+                                                       : Value();
+  if (auto cast = dyn_cast_or_null<tensor::CastOp>(definition))
+    return tensor::canFoldIntoConsumerOp(cast) ? cast.getSource() : Value();
+  return {};
+}
+
+/// Operands become the source of their cast, but for `keep`, values whose type
+/// a region repeats, and outs that a result's type repeats.
+static LogicalResult foldCasts(DestinationStyleOpInterface op,
+                               ValueRange keep) {
   bool folded = false;
   for (OpOperand &operand : op->getOpOperands()) {
-    auto source = operand.get().getDefiningOp<memref::CastOp>();
-    if (!source || llvm::is_contained(keep, operand.get()) ||
-        !memref::CastOp::canFoldIntoConsumerOp(source))
+    bool isTied = op.isDpsInit(&operand) && op->getNumResults() > 0;
+    Value source = getCastSource(operand);
+    if (!source || isTied || llvm::is_contained(keep, operand.get()))
       continue;
-    operand.set(source.getSource());
+    operand.set(source);
     folded = true;
   }
   return success(folded);
 }
 
 LogicalResult AttentionOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &) {
-  return foldMemRefCasts(*this, getCaptures());
+  return foldCasts(*this, getCaptures());
 }
 
 #define PAGED_ATTN_FOLD(Op)                                                    \
   LogicalResult Op::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &) {       \
-    return foldMemRefCasts(*this, {});                                         \
+    return foldCasts(*this, {});                                               \
   }
 
 PAGED_ATTN_FOLD(AppendOp)
@@ -161,6 +173,65 @@ private:
   }
 };
 
+/// A cast of a tensor into an out moves to the result, one into a capture into
+/// the score region. Stands before the pattern that MLIR has for every
+/// destination-style op, which knows no regions.
+struct FoldTiedCasts : public OpRewritePattern<AttentionOp> {
+  explicit FoldTiedCasts(MLIRContext *context)
+      : OpRewritePattern(context, /*benefit=*/2) {}
+
+  LogicalResult matchAndRewrite(AttentionOp op,
+                                PatternRewriter &rewriter) const override {
+    bool folded = false;
+    for (OpResult result : op->getResults())
+      folded |= moveToResult(result, *op.getTiedOpOperand(result), rewriter);
+    for (OpOperand &capture : op.getCapturesMutable())
+      folded |= moveIntoScore(op, capture, rewriter);
+    if (!folded)
+      return rewriter.notifyMatchFailure(op, "no out or capture is a cast");
+    return success();
+  }
+
+private:
+  static bool moveToResult(OpResult result, OpOperand &out,
+                           PatternRewriter &rewriter) {
+    Value source = getCastSource(out);
+    if (!source)
+      return false;
+    Operation *op = result.getOwner();
+    Type type = result.getType();
+    rewriter.modifyOpInPlace(op, [&] {
+      out.set(source);
+      result.setType(source.getType());
+    });
+    rewriter.setInsertionPointAfter(op);
+    auto cast = tensor::CastOp::create(rewriter, op->getLoc(), type, result);
+    rewriter.replaceAllUsesExcept(result, cast, cast);
+    return true;
+  }
+
+  static bool moveIntoScore(AttentionOp op, OpOperand &capture,
+                            PatternRewriter &rewriter) {
+    Value source = getCastSource(capture);
+    if (!source || !isa<RankedTensorType>(source.getType()))
+      return false;
+    Block &block = op.getScore().front();
+    unsigned first = op.getCaptures().getBeginOperandIndex();
+    BlockArgument argument =
+        block.getArgument(block.getNumArguments() - op.getCaptures().size() +
+                          capture.getOperandNumber() - first);
+    Type type = argument.getType();
+    rewriter.modifyOpInPlace(op, [&] {
+      capture.set(source);
+      argument.setType(source.getType());
+    });
+    rewriter.setInsertionPointToStart(&block);
+    auto cast = tensor::CastOp::create(rewriter, op.getLoc(), type, argument);
+    rewriter.replaceAllUsesExcept(argument, cast, cast);
+    return true;
+  }
+};
+
 /// A cast of a result to a type that knows more moves to its out.
 struct FoldResultCast : public OpRewritePattern<tensor::CastOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -192,6 +263,6 @@ struct FoldResultCast : public OpRewritePattern<tensor::CastOp> {
 
 void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                               MLIRContext *context) {
-  patterns.add<DropUnusedLse, DropEvenStarts, DropWideMask, FoldResultCast>(
-      context);
+  patterns.add<DropUnusedLse, DropEvenStarts, DropWideMask, FoldResultCast,
+               FoldTiedCasts>(context);
 }

@@ -43,14 +43,13 @@ public:
   /// The tile's rows of the op's own state.
   State sliceState() {
     Mixed position{row}, size{numRows};
-    return {
-        slice(op.getAcc(), {row, index(0)}, {numRows, sizeOf(op.getAcc(), 1)}),
-        slice(op.getM(), position, size), slice(op.getL(), position, size)};
+    return {slice(op.getAcc(), {row, index(0)}, {numRows, valueDim()}),
+            slice(op.getM(), position, size), slice(op.getL(), position, size)};
   }
   /// State `part` of partial states [K, R, Dv], [K, R], [K, R].
   State sliceState(ValueRange partials, OpFoldResult part) {
     return {slicePart(partials[0], {part, row, index(0)},
-                      {index(1), numRows, sizeOf(op.getAcc(), 1)}),
+                      {index(1), numRows, valueDim()}),
             slicePart(partials[1], {part, row}, {index(1), numRows}),
             slicePart(partials[2], {part, row}, {index(1), numRows})};
   }
@@ -61,6 +60,9 @@ private:
   OpFoldResult sizeOf(Value value, int64_t dim) {
     return tensor::getMixedSize(builder, loc, value, dim);
   }
+  /// Dv. The outs cannot say: for a partial reduction the driver has put the
+  /// partial states in their place.
+  OpFoldResult valueDim() { return sizeOf(op.getValues(), 1); }
   Value slice(Value source, const Mixed &offsets, const Mixed &sizes);
   /// Drops the first dimension, of size 1.
   Value slicePart(Value source, const Mixed &offsets, const Mixed &sizes);
@@ -150,7 +152,7 @@ static void getStatePosition(OpBuilder &builder, OnlineUpdateOp op,
     return;
   resultOffsets.push_back(builder.getIndexAttr(0));
   resultSizes.push_back(
-      tensor::getMixedSize(builder, op.getLoc(), op.getAcc(), 1));
+      tensor::getMixedSize(builder, op.getLoc(), op.getValues(), 1));
 }
 
 namespace {
@@ -216,9 +218,8 @@ struct UpdateReductionModel
             getValueOrCreateConstantIndexOp(builder, loc, sizes[kKeys]));
       Value splat = arith::ConstantOp::create(builder, loc,
                                               builder.getF32FloatAttr(value));
-      partials.push_back(tensor::SplatOp::create(
-          builder, loc, splat, dynamicSizes,
-          RankedTensorType::get(shape, type.getElementType())));
+      partials.push_back(
+          tensor::SplatOp::create(builder, loc, splat, shape, dynamicSizes));
     }
     return partials;
   }

@@ -1,7 +1,7 @@
 // RUN: paged-attn-opt %s -canonicalize -split-input-file | FileCheck %s
 
 // CHECK-LABEL: func.func @unused_lse_is_dropped
-// CHECK-SAME:    (%[[Q:.*]]: tensor<4x8x64xf32>, {{.*}}, %[[O:.*]]: tensor<4x8x64xf32>, %{{.*}}: tensor<4x8xf32>)
+// CHECK-SAME:    (%[[Q:[^:]*]]: tensor<4x8x64xf32>, {{.*}}, %[[O:[^:]*]]: tensor<4x8x64xf32>, %{{.*}}: tensor<4x8xf32>)
 // CHECK:         %[[R:.*]] = paged_attn.attention decode query(%[[Q]] : {{.*}} outs(%[[O]] : tensor<4x8x64xf32>)
 // CHECK-SAME:      score(
 // CHECK:         } -> tensor<4x8x64xf32>
@@ -121,8 +121,9 @@ func.func @wide_window_is_causal(%q : memref<4x8x64xf32>, %k : memref<9x16x2x64x
 
 // -----
 
+// An op without a score region, and casts of every kind around it.
 // CHECK-LABEL: func.func @tensor_casts
-// CHECK-SAME:    (%[[Q:.*]]: tensor<4x8x64xf32>, %[[K:.*]]: tensor<9x16x2x64xf32>, {{.*}}, %[[O:.*]]: tensor<4x8x64xf32>)
+// CHECK-SAME:    (%[[Q:[^:]*]]: tensor<4x8x64xf32>, %[[K:[^:]*]]: tensor<9x16x2x64xf32>, {{.*}}, %[[O:[^:]*]]: tensor<4x8x64xf32>)
 // CHECK-NEXT:    %[[R:.*]] = paged_attn.attention decode query(%[[Q]] : tensor<4x8x64xf32>) keys(%[[K]] : tensor<9x16x2x64xf32>) {{.*}} outs(%[[O]] : tensor<4x8x64xf32>)
 // CHECK-NEXT:    return %[[R]]
 func.func @tensor_casts(%q : tensor<4x8x64xf32>, %k : tensor<9x16x2x64xf32>,
@@ -138,6 +139,33 @@ func.func @tensor_casts(%q : tensor<4x8x64xf32>, %k : tensor<9x16x2x64xf32>,
       -> tensor<?x8x64xf32>
   %r = tensor.cast %out : tensor<?x8x64xf32> to tensor<4x8x64xf32>
   return %r : tensor<4x8x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @out_and_capture_casts
+// CHECK-SAME:    (%[[F:[^:]*]]: tensor<8xf32>, %[[O:[^:]*]]: tensor<4x8x64xf32>, {{.*}})
+// CHECK-NEXT:    %[[R:.*]] = paged_attn.attention {{.*}} captures(%[[F]] : tensor<8xf32>) outs(%[[O]] : tensor<4x8x64xf32>)
+// CHECK-SAME:      score(%[[S:.*]], %{{.*}}, %[[H:.*]], %{{.*}}, %{{.*}}, %[[C:.*]]) {
+// CHECK-NEXT:      tensor.extract %[[C]][%[[H]]] : tensor<8xf32>
+// CHECK:         } -> tensor<4x8x64xf32>
+// CHECK-NEXT:    %[[X:.*]] = tensor.cast %[[R]] : tensor<4x8x64xf32> to tensor<?x8x64xf32>
+// CHECK-NEXT:    return %[[X]]
+func.func @out_and_capture_casts(%f : tensor<8xf32>, %o : tensor<4x8x64xf32>,
+    %q : tensor<4x8x64xf32>, %k : tensor<9x16x2x64xf32>, %t : tensor<4x2xi32>,
+    %n : tensor<4xi32>) -> tensor<?x8x64xf32> {
+  %f1 = tensor.cast %f : tensor<8xf32> to tensor<?xf32>
+  %o1 = tensor.cast %o : tensor<4x8x64xf32> to tensor<?x8x64xf32>
+  %out = paged_attn.attention decode query(%q : tensor<4x8x64xf32>)
+      keys(%k : tensor<9x16x2x64xf32>) table(%t : tensor<4x2xi32>) lens(%n : tensor<4xi32>)
+      captures(%f1 : tensor<?xf32>) outs(%o1 : tensor<?x8x64xf32>)
+      {key_layout = #paged_attn.layout<"pshd">}
+      score(%s, %seq, %head, %qp, %kp, %factors) {
+        %factor = tensor.extract %factors[%head] : tensor<?xf32>
+        %s1 = arith.mulf %s, %factor : f32
+        paged_attn.yield %s1 : f32
+      } -> tensor<?x8x64xf32>
+  return %out : tensor<?x8x64xf32>
 }
 
 // -----
@@ -163,7 +191,7 @@ func.func @result_cast(%q : tensor<?x8x64xf32>, %k : tensor<9x16x2x64xf32>,
 
 // A cast that knows more than its source stays.
 // CHECK-LABEL: func.func @memref_casts
-// CHECK-SAME:    (%[[K:.*]]: memref<9x16x2x64xf32>, %[[P:.*]]: memref<?x?xi64>)
+// CHECK-SAME:    (%[[K:[^:]*]]: memref<9x16x2x64xf32>, %[[P:[^:]*]]: memref<?x?xi64>)
 // CHECK-NEXT:    %[[C:.*]] = memref.cast %[[P]] : memref<?x?xi64> to memref<?x2xi64>
 // CHECK-NEXT:    paged_attn.copy_pages pairs(%[[C]] : memref<?x2xi64>) outs(%[[K]] : memref<9x16x2x64xf32>)
 func.func @memref_casts(%k : memref<9x16x2x64xf32>, %p : memref<?x?xi64>) {
