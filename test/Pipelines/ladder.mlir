@@ -16,7 +16,7 @@
 //! @command MODE
 //! @checked MODE
 
-// RUN: paged-attn-opt %s --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))' | FileCheck %s --check-prefix=MODE
+// RUN: paged-attn-opt %s --paged-attn-select-mode | FileCheck %s --check-prefix=MODE
 
 // MODE-LABEL: func.func @decode
 // MODE:   paged_attn.attention decode query
