@@ -1,27 +1,23 @@
-//===- Vectorize.cpp - Level 3a to 4 ------------------------------------===//
+//===- Vectorize.cpp - Level 3a to 4: linalg to native vectors ------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Linalg on static tiles becomes loops over native vectors.
+// The pass, and the helpers of the forms in VectorizeMatmul.cpp,
+// VectorizeRows.cpp and VectorizeTranspose.cpp. Ops of no form stay linalg.
 //
 //===----------------------------------------------------------------------===//
 
+#include "Vectorize.h"
+
 #include "paged_attn/Transforms/Passes.h"
 
-#include "paged_attn/IR/PagedAttn.h"
-
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace mlir::paged_attn {
 #define GEN_PASS_DEF_VECTORIZEPASS
@@ -31,9 +27,93 @@ namespace mlir::paged_attn {
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+SmallVector<Piece> paged_attn::cutIntoPieces(int64_t begin, int64_t end,
+                                             int64_t lanes) {
+  SmallVector<Piece> pieces;
+  for (int64_t width = lanes; begin < end; begin += width) {
+    while (width > end - begin)
+      width /= 2;
+    pieces.push_back({begin, width});
+  }
+  return pieces;
+}
+
+Value paged_attn::indexConstant(ImplicitLocOpBuilder &builder, int64_t value) {
+  return arith::ConstantIndexOp::create(builder, value);
+}
+
+Value paged_attn::addIndex(ImplicitLocOpBuilder &builder, Value base,
+                           int64_t offset) {
+  if (offset == 0)
+    return base;
+  if (std::optional<int64_t> known = getConstantIntValue(base))
+    return indexConstant(builder, *known + offset);
+  return arith::AddIOp::create(builder, base, indexConstant(builder, offset));
+}
+
+void paged_attn::forEachBlock(
+    ImplicitLocOpBuilder &builder, int64_t size, int64_t step,
+    function_ref<void(Value offset, int64_t count)> body) {
+  int64_t whole = size - size % step;
+  if (whole == step) {
+    body(indexConstant(builder, 0), step);
+  } else if (whole > step) {
+    auto loop = scf::ForOp::create(builder, indexConstant(builder, 0),
+                                   indexConstant(builder, whole),
+                                   indexConstant(builder, step));
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    body(loop.getInductionVar(), step);
+  }
+  if (whole < size)
+    body(indexConstant(builder, whole), size - whole);
+}
+
+bool paged_attn::isLaneType(Type element) {
+  return element.isF32() || element.isF16() || element.isBF16() ||
+         element.isSignlessInteger(8) || element.isSignlessInteger(16) ||
+         element.isSignlessInteger(32);
+}
+
+bool paged_attn::hasVectorElements(MemRefType type) {
+  if (type.getRank() == 0 || !isLaneType(type.getElementType()))
+    return false;
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  return succeeded(type.getStridesAndOffset(strides, offset)) &&
+         strides.back() == 1;
+}
+
 namespace {
-struct VectorizePass : public paged_attn::impl::VectorizePassBase<VectorizePass> {
+
+struct VectorizePass
+    : public paged_attn::impl::VectorizePassBase<VectorizePass> {
   using Base::Base;
-  void runOnOperation() final {}
+
+  LogicalResult initialize(MLIRContext *context) final {
+    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512)
+      return emitError(UnknownLoc::get(context))
+             << "expected vector-bits to be 128, 256 or 512, got "
+             << int64_t(vectorBits);
+    if (registers != 16 && registers != 32)
+      return emitError(UnknownLoc::get(context))
+             << "expected registers to be 16 or 32, got " << int64_t(registers);
+    return success();
+  }
+
+  void runOnOperation() final {
+    VectorTarget target{vectorBits / 32, registers};
+    SmallVector<linalg::LinalgOp> ops;
+    getOperation()->walk([&](linalg::LinalgOp op) {
+      if (op.hasPureBufferSemantics())
+        ops.push_back(op);
+    });
+    IRRewriter rewriter(&getContext());
+    for (linalg::LinalgOp op : ops)
+      if (failed(vectorizeMatmul(rewriter, op, target)) &&
+          failed(vectorizeTranspose(rewriter, op, target)))
+        (void)vectorizeRows(rewriter, op, target);
+  }
 };
+
 } // namespace

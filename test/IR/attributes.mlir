@@ -33,12 +33,12 @@ func.func @masks() attributes {
 }
 
 // CHECK-LABEL: func.func @enums()
-// CHECK-SAME:    kind = #paged_attn.mask_kind<boundary>
-// CHECK-SAME:    mode = #paged_attn.mode<decode>
-// CHECK-SAME:    part = #paged_attn.part<value>
+// CHECK-SAME:    kind = #paged_attn<mask_kind boundary>
+// CHECK-SAME:    mode = #paged_attn<mode decode>
+// CHECK-SAME:    part = #paged_attn<part value>
 func.func @enums() attributes {
-  mode = #paged_attn.mode<decode>,
-  kind = #paged_attn.mask_kind<boundary>,
-  part = #paged_attn.part<value>} {
+  mode = #paged_attn<mode decode>,
+  kind = #paged_attn<mask_kind boundary>,
+  part = #paged_attn<part value>} {
   return
 }

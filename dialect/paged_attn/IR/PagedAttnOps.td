@@ -35,15 +35,15 @@ def PagedAttn_Float : AnyTypeOf<[F32, F16, BF16]>;
 def PagedAttn_Stored : AnyTypeOf<[F32, F16, BF16, I8, F8E4M3FN]>;
 def PagedAttn_Integer : AnyTypeOf<[I32, I64]>;
 def PagedAttn_Pool : PagedAttn_Buffer<[4, 5, 6, 7],
-    [F32, F16, BF16, I8, F8E4M3FN], "a pool of pages">;
-class PagedAttn_IndexBuffer<int rank, string summary>
-    : PagedAttn_Buffer<[rank], [I32, I64], summary>;
-class PagedAttn_FloatBuffer<int rank, string summary>
-    : PagedAttn_Buffer<[rank], [F32, F16, BF16], summary>;
-class PagedAttn_F32Buffer<int rank, string summary>
-    : PagedAttn_Buffer<[rank], [F32], summary>;
+    [F32, F16, BF16, I8, F8E4M3FN], "a pool of 4 to 7 dimensions of f32, f16, bf16, i8 or f8E4M3FN">;
+class PagedAttn_IndexBuffer<int rank, string shape>
+    : PagedAttn_Buffer<[rank], [I32, I64], shape # " of i32 or i64">;
+class PagedAttn_FloatBuffer<int rank, string shape>
+    : PagedAttn_Buffer<[rank], [F32, F16, BF16], shape # " of f32, f16 or bf16">;
+class PagedAttn_F32Buffer<int rank, string shape>
+    : PagedAttn_Buffer<[rank], [F32], shape # " of f32">;
 def PagedAttn_Scales : PagedAttn_Buffer<[0, 1, 3], [F32],
-    "scales: one, [Hkv] or [P, S, Hkv]">;
+    "one scale, [Hkv] or [P, S, Hkv] of f32">;
 
 //===----------------------------------------------------------------------===//
 // Level 0 and 1
@@ -89,23 +89,24 @@ def PagedAttn_AttentionOp : PagedAttn_DestinationOp<"attention",
     optionally an i1 that says whether the position stays visible.
 
     **Constraints**
-    - (C1) query has rank 3 and a float element type; out is [T, Hq, Dv], lse [T, Hq] f32
-    - (C2) each pool has as many dimensions as its layout and fits its pack
-    - (C3) a layout with `c` has size 2 there and excludes `values`; with `l` it needs `layer`
+    - (C1) query has rank 3 and a float element type; out is [T, Hq, Dv], lse [T, Hq] f32; no head or head dim is missing
+    - (C2) each pool has as many dimensions as its layout, fits its pack and has slots, heads and a head dim; without `values`, value_layout is absent or key_layout
+    - (C3) a layout with `c` has size 2 there and excludes `values`; `layer` is given exactly when a layout has `l`
     - (C4) Hq is a positive multiple of Hkv
     - (C5) the head dim of keys is Dk; that of values is Dv (latent: Dv at most Dk)
     - (C6) key and value pools agree on pages, slots and KV heads
     - (C7) exactly one of `table` and `csr` is given
     - (C8) table rows, lens, starts - 1, indptr - 1 and offsets agree on B
-    - (C9) without starts, T is a multiple of B
+    - (C9) without starts, B is at least 1 and T a multiple of B
     - (C10) alibi and sinks have Hq entries; bias is [T, 1 or Hq, K]
     - (C11) scale is finite, softcap finite and positive
     - (C12) accumulation is f32
-    - (C13) integer pools need scales; float pools of 16 bits and more take none
+    - (C13) integer pools need scales; float pools of 16 bits and more take none, nor does `v_scale` stand with latent attention
     - (C14) the score region has the arguments named above and yields f32 [, i1]
     - (C15) captures need a score region
     - (C16) all operands are tensors with one result per out, or all are memrefs without results
-    - (C17) mode decode or prefill with static T and B does not contradict them
+    - (C17) in mode decode, static T and B leave at most 64 new tokens a sequence
+    - (C18) scales are one, [Hkv] or [P, S, Hkv] like their pool
 
     Example:
     ```mlir
@@ -219,12 +220,12 @@ def PagedAttn_AppendOp : PagedAttn_DestinationOp<"append", [AttrSizedOperandSegm
 
     **Constraints**
     - (C1) keys are [T, Hkv, Dk]; values [T, Hkv, Dv]
-    - (C2) each pool has as many dimensions as its layout and fits its pack
-    - (C3) a layout with `c` has size 2 there and one pool takes keys and values; with `l` it needs `layer`
+    - (C2) each pool has as many dimensions as its layout, fits its pack and has slots, heads and a head dim; without a value pool, value_layout is absent or key_layout
+    - (C3) a layout with `c` has size 2 there and one pool takes keys and values; without `c`, values stand with a value pool; `layer` is given exactly when a layout has `l`
     - (C4) pools and new tokens agree on KV heads and head dims
-    - (C5) exactly one of `slots`, `table` and `csr` is given; `lens` stands with table or csr only, `starts` needs `lens`
+    - (C5) exactly one of `slots`, `table` and `csr` is given; `lens` stands with table or csr, and only there; `starts` needs `lens`
     - (C6) slots has T entries; table rows, lens, starts - 1 and indptr - 1 agree on B
-    - (C7) without starts, T is a multiple of B
+    - (C7) with a table and without starts, B is at least 1 and T a multiple of B
     - (C8) all operands are tensors with one result per pool, or all are memrefs without results
     - (C9) the pools are of a float type (quantised pools: not yet)
 
@@ -408,7 +409,8 @@ def PagedAttn_LoadQueryOp : PagedAttn_DestinationOp<"load_query"> {
     of `query` [nt, G, Dk]; the rows after that are 0.
 
     **Constraints**
-    - (C1) query is [nt, G, Dk], out [R, Dk] with a static R that is at least nt * G
+    - (C1) query is [nt, G, Dk], out [R, Dk] with static R and Dk, R at least nt * G
+    - (C2) all operands are tensors with one result, or all are memrefs without results
 
     Example:
     ```mlir
@@ -444,9 +446,10 @@ def PagedAttn_LoadTileOp : PagedAttn_DestinationOp<"load_tile"> {
     value tile is 0 and a key tile unspecified (its scores are masked).
 
     **Constraints**
-    - (C1) the pool has as many dimensions as its layout; with `l` it needs `layer`
-    - (C2) a key tile is [D, W] with the pool's head dim D; a value tile [W, Dv] with Dv at most D
+    - (C1) the pool has as many dimensions as its layout and fits its pack; `layer` is given exactly when the layout has `l`
+    - (C2) a key tile is [D, W] with the pool's head dim D; a value tile [W, Dv] with Dv at most D; both are static
     - (C3) W is a multiple of the page size, or divides it
+    - (C4) all operands are tensors with one result, or all are memrefs without results
 
     Example:
     ```mlir
@@ -502,8 +505,9 @@ def PagedAttn_OnlineUpdateOp : PagedAttn_DestinationOp<"online_update"> {
 
     **Constraints**
     - (C1) query [R, Dk], keys [Dk, W], values [W, Dv], acc [R, Dv], m and l [R], q_positions and slopes [R], all static
-    - (C2) softcap is positive
-    - (C3) row_block is positive and divides R
+    - (C2) softcap is finite and positive
+    - (C3) all operands are tensors with one result per out, or all are memrefs without results
+    - (C4) row_block is positive and divides R
 
     Example:
     ```mlir
@@ -523,7 +527,7 @@ def PagedAttn_OnlineUpdateOp : PagedAttn_DestinationOp<"online_update"> {
     Index:$begin,
     Index:$end,
     Index:$rows,
-    PagedAttn_Buffer<[1], [I32], "[R]">:$q_positions,
+    PagedAttn_Buffer<[1], [I32], "[R] of i32">:$q_positions,
     Optional<PagedAttn_F32Buffer<1, "[R]">>:$slopes,
     PagedAttn_F32Buffer<2, "[R, Dv]">:$acc,
     PagedAttn_F32Buffer<1, "[R]">:$m,
@@ -554,7 +558,8 @@ def PagedAttn_CombineOp : PagedAttn_DestinationOp<"combine"> {
     m' = max(m, m_k), l' = 2^(m - m') l + 2^(m_k - m') l_k, acc likewise.
 
     **Constraints**
-    - (C1) states are [K, R, Dv], [K, R], [K, R]; outs [R, Dv], [R], [R]
+    - (C1) states are [K, R, Dv], [K, R], [K, R]; outs [R, Dv], [R], [R], static
+    - (C2) all operands are tensors with one result per out, or all are memrefs without results
 
     Example:
     ```mlir
@@ -593,7 +598,8 @@ def PagedAttn_FinalizeOp : PagedAttn_DestinationOp<"finalize", [AttrSizedOperand
     and lse -inf (with sinks: lse = ln(2) sinks[r]).
 
     **Constraints**
-    - (C1) acc is [R, Dv], m, l and sinks [R], out [nt, G, Dv], lse [nt, G]
+    - (C1) acc is [R, Dv], m, l and sinks [R], static; out [nt, G, Dv], lse [nt, G] with nt * G at most R
+    - (C2) all operands are tensors with one result per out, or all are memrefs without results
 
     Example:
     ```mlir

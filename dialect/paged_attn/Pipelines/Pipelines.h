@@ -10,6 +10,9 @@
 #define PAGED_ATTN_PIPELINES_PIPELINES_H
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace mlir {
 class OpPassManager;
@@ -28,6 +31,9 @@ enum class Stage {
 /// Which lowering of the tile ops: the names of `--via`.
 enum class Via { Linalg, Reference };
 
+/// Reads `linalg` or `reference`; nothing and a one-line `error` otherwise.
+std::optional<Via> parseVia(std::string_view name, std::string &error);
+
 /// What the CPU pipelines need to know.
 struct CpuPipelineOptions {
   Via via = Via::Linalg;
@@ -40,6 +46,10 @@ struct CpuPipelineOptions {
 /// Adds the passes from level 0 to `stage`.
 void buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options,
                       Stage stage);
+
+/// Adds the passes from Stage::Vector to Stage::LLVM.
+void buildLLVMPipeline(OpPassManager &manager,
+                       const CpuPipelineOptions &options);
 
 /// Registers paged-attn-to-linalg, paged-attn-cpu and paged-attn-reference.
 void registerPipelines();

@@ -1,0 +1,130 @@
+//===- main.cpp - paged-attn-compile --------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Compiles a level-0 module to any stage of the ladder. The output appears
+// whole or not at all. Exit code 2 and one line on bad input.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/Kernel/Compile.h"
+
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir::paged_attn;
+namespace cl = llvm::cl;
+
+namespace {
+
+constexpr int kBadInput = 2;
+
+cl::OptionCategory category("paged-attn-compile");
+cl::opt<std::string> inputPath(cl::Positional, cl::desc("IN.mlir"),
+                               cl::init("-"), cl::cat(category));
+cl::opt<std::string> outputPath("o", cl::desc("output file, - for stdout"),
+                                cl::value_desc("OUT"), cl::init("-"),
+                                cl::cat(category));
+cl::opt<std::string> targetName("target", cl::desc("cpu"), cl::init("cpu"),
+                                cl::cat(category));
+cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
+                             cl::init("native"), cl::cat(category));
+cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
+                             cl::init("linalg"), cl::cat(category));
+cl::opt<std::string> emitName(
+    "emit", cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header"),
+    cl::init("obj"), cl::cat(category));
+cl::opt<int64_t>
+    kvSplits("kv-splits",
+             cl::desc("parts of a decoding sequence's keys (1 to 64)"),
+             cl::init(1), cl::cat(category));
+
+int fail(const llvm::Twine &message) {
+  llvm::errs() << "paged-attn-compile: error: " << message << "\n";
+  return kBadInput;
+}
+
+/// Checks the flags that are not read elsewhere.
+bool checkFlags(std::string &error) {
+  if (targetName == "nvptx" || targetName == "amdgpu" || targetName == "spirv")
+    error = "target " + targetName + " is not available yet, expected cpu";
+  else if (targetName != "cpu")
+    error = "expected target to be cpu, nvptx, amdgpu or spirv, got '" +
+            targetName + "'";
+  else if (kvSplits < 1 || kvSplits > 64)
+    error = "expected kv-splits from 1 to 64, got " + std::to_string(kvSplits);
+  return error.empty();
+}
+
+/// Writes to a temporary file beside `path` and renames it.
+bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
+                std::string &error) {
+  if (path == "-") {
+    llvm::outs() << bytes;
+    llvm::outs().flush();
+    return true;
+  }
+  auto file = llvm::sys::fs::TempFile::create(path + ".tmp%%%%%%",
+                                              llvm::sys::fs::all_read |
+                                                  llvm::sys::fs::owner_write);
+  if (!file) {
+    error =
+        "cannot write " + path.str() + ": " + llvm::toString(file.takeError());
+    return false;
+  }
+  llvm::raw_fd_ostream os(file->FD, /*shouldClose=*/false);
+  os << bytes;
+  os.flush();
+  if (os.has_error()) {
+    error = "cannot write " + path.str() + ": " + os.error().message();
+    os.clear_error();
+    llvm::consumeError(file->discard());
+    return false;
+  }
+  if (llvm::Error renamed = file->keep(path)) {
+    error = "cannot write " + path.str() + ": " +
+            llvm::toString(std::move(renamed));
+    return false;
+  }
+  return true;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  cl::HideUnrelatedOptions(category);
+  std::string error;
+  llvm::raw_string_ostream flagErrors(error);
+  if (!cl::ParseCommandLineOptions(argc, argv,
+                                   "compiles paged attention, level by level\n",
+                                   &flagErrors)) {
+    llvm::StringRef first = llvm::StringRef(error).split('\n').first;
+    first.consume_front(argv[0]);
+    return first.empty() ? kBadInput : fail(first.ltrim(": "));
+  }
+  if (!checkFlags(error))
+    return fail(error);
+  std::optional<Emit> emit = parseEmit(emitName.getValue(), error);
+  CompileOptions options;
+  std::optional<Via> via = parseVia(viaName.getValue(), error);
+  if (!emit || !via)
+    return fail(error);
+  std::optional<TargetInfo> target = TargetInfo::get(cpuName.getValue(), error);
+  if (!target)
+    return fail(error);
+  options.via = *via;
+  options.target = *target;
+  options.kvSplits = kvSplits;
+
+  auto source = llvm::MemoryBuffer::getFileOrSTDIN(inputPath);
+  if (!source)
+    return fail("cannot read " + inputPath + ": " +
+                source.getError().message());
+  std::optional<std::string> result = compileTo(
+      (*source)->getBuffer(), inputPath.getValue(), *emit, options, error);
+  if (!result || !writeWhole(outputPath, *result, error))
+    return fail(error);
+  return 0;
+}
