@@ -209,7 +209,6 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
   pipeline.via = options.via;
   pipeline.vectorBits = options.target.vectorBits;
   pipeline.registers = options.target.registers;
-  pipeline.kvSplits = options.kvSplits;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

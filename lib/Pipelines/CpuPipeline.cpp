@@ -60,16 +60,15 @@ void addCleanup(OpPassManager &manager) {
 }
 
 /// Level 0 to 2.
-void addTileStage(OpPassManager &manager, const CpuPipelineOptions &options) {
-  manager.addNestedPass<func::FuncOp>(createSelectModePass());
-  TilePassOptions tile;
-  tile.kvSplits = options.kvSplits;
-  manager.addNestedPass<func::FuncOp>(createTilePass(tile));
+void addTileStage(OpPassManager &manager) {
+  manager.addPass(createSelectModePass());
+  manager.addPass(createTilePass());
+  addCleanup(manager);
 }
 
 /// Level 2 to 3a.
 void addLinalgStage(OpPassManager &manager) {
-  manager.addNestedPass<func::FuncOp>(createConvertPagedAttnToLinalgPass());
+  manager.addPass(createConvertPagedAttnToLinalgPass());
   addCleanup(manager);
 }
 
@@ -83,31 +82,30 @@ void addBufferization(OpPassManager &manager) {
   addCleanup(manager);
 }
 
-/// Level 3a to native vectors.
+/// Level 3a to native vectors in functions over work items.
 void addVectorStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   addBufferization(manager);
-  manager.addNestedPass<func::FuncOp>(
-      bufferization::createBufferLoopHoistingPass());
+  manager.addPass(createOutlineWorkPass());
   VectorizePassOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.registers = options.registers;
-  manager.addNestedPass<func::FuncOp>(createVectorizePass(vectorize));
+  manager.addPass(createVectorizePass(vectorize));
+  manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  addCleanup(manager);
 }
 
 /// Level 0 to scalar loops.
 void addReferenceStage(OpPassManager &manager) {
   addBufferization(manager);
-  manager.addNestedPass<func::FuncOp>(createConvertPagedAttnToLoopsPass());
+  manager.addPass(createConvertPagedAttnToLoopsPass());
+  manager.addPass(createOutlineWorkPass());
   addCleanup(manager);
 }
 
-/// The end of level 4, the same for every way: loops, functions over work
-/// items, own math.
-void addWorkStage(OpPassManager &manager) {
-  manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
-  manager.addPass(createOutlineWorkPass());
+/// The end of level 4, the same for every way: own math.
+void addMathStage(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createForallToForLoopPass());
-  manager.addNestedPass<func::FuncOp>(createLowerMathPass());
+  manager.addPass(createLowerMathPass());
   addCleanup(manager);
 }
 
@@ -134,10 +132,6 @@ struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
       *this, "registers",
       llvm::cl::desc("vector registers of the target (16 or 32)"),
       llvm::cl::init(16)};
-  Option<int64_t> kvSplits{
-      *this, "kv-splits",
-      llvm::cl::desc("parts of a decoding sequence's keys (1 to 64)"),
-      llvm::cl::init(1)};
   Option<bool> executor{
       *this, "executor",
       llvm::cl::desc("functions with work take an executor as last argument"),
@@ -159,7 +153,6 @@ buildFromText(OpPassManager &manager, StringRef text,
   options.via = *via;
   options.vectorBits = parsed.vectorBits;
   options.registers = parsed.registers;
-  options.kvSplits = parsed.kvSplits;
   options.executor = parsed.executor;
   buildCpuPipeline(manager, options, Stage::LLVM);
   return success();
@@ -171,7 +164,7 @@ void paged_attn::buildCpuPipeline(OpPassManager &manager,
                                   const CpuPipelineOptions &options,
                                   Stage stage) {
   if (options.via == Via::Linalg) {
-    addTileStage(manager, options);
+    addTileStage(manager);
     if (stage == Stage::Tiled)
       return;
     addLinalgStage(manager);
@@ -183,7 +176,7 @@ void paged_attn::buildCpuPipeline(OpPassManager &manager,
       return; // levels 2 and 3a do not exist on this way
     addReferenceStage(manager);
   }
-  addWorkStage(manager);
+  addMathStage(manager);
   if (stage == Stage::LLVM)
     buildLLVMPipeline(manager, options);
 }

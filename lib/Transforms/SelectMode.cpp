@@ -51,7 +51,7 @@ struct SelectModePass
 
   void runOnOperation() final {
     if (decodeTokens < kMinDecodeTokens || decodeTokens > kMaxDecodeTokens) {
-      emitError(getOperation().getLoc())
+      emitError(getOperation()->getLoc())
           << "expected decode-tokens from " << kMinDecodeTokens << " to "
           << kMaxDecodeTokens << ", got " << decodeTokens.getValue();
       return signalPassFailure();

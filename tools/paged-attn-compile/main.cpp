@@ -36,10 +36,6 @@ cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
 cl::opt<std::string> emitName(
     "emit", cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header"),
     cl::init("obj"), cl::cat(category));
-cl::opt<int64_t>
-    kvSplits("kv-splits",
-             cl::desc("parts of a decoding sequence's keys (1 to 64)"),
-             cl::init(1), cl::cat(category));
 
 int fail(const llvm::Twine &message) {
   llvm::errs() << "paged-attn-compile: error: " << message << "\n";
@@ -53,8 +49,6 @@ bool checkFlags(std::string &error) {
   else if (targetName != "cpu")
     error = "expected target to be cpu, nvptx, amdgpu or spirv, got '" +
             targetName + "'";
-  else if (kvSplits < 1 || kvSplits > 64)
-    error = "expected kv-splits from 1 to 64, got " + std::to_string(kvSplits);
   return error.empty();
 }
 
@@ -116,7 +110,6 @@ int main(int argc, char **argv) {
     return fail(error);
   options.via = *via;
   options.target = *target;
-  options.kvSplits = kvSplits;
 
   auto source = llvm::MemoryBuffer::getFileOrSTDIN(inputPath);
   if (!source)

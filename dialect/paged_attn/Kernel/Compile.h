@@ -36,7 +36,6 @@ std::optional<Emit> parseEmit(std::string_view name, std::string &error);
 struct CompileOptions {
   Via via = Via::Linalg;
   TargetInfo target;
-  int64_t kvSplits = 1; ///< see paged-attn-tile
 };
 
 /// Size of a dimension that only the call knows.

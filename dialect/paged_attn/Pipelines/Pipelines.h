@@ -39,7 +39,6 @@ struct CpuPipelineOptions {
   Via via = Via::Linalg;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
-  int64_t kvSplits = 1;     ///< see paged-attn-tile
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 
