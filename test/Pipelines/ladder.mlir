@@ -1,9 +1,9 @@
 //! # The ladder, one arrow at a time
 //!
-//! One program from level 0 down. Every excerpt below is required by the test that
-//! this page is written from, `...` stands for IR that it skips. Try it from
-//! `test/Pipelines`, with `build/bin` on the path: the commands print the whole
-//! module.
+//! One program from level 0 down. Every line of IR below is required, in this order,
+//! by the test that this page is written from; lines between them are left out. Try
+//! it from `test/Pipelines`, with `build/bin` on the path: the commands print the
+//! whole module.
 //!
 //! ## Level 0: what
 //!
