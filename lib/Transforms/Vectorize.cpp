@@ -11,6 +11,7 @@
 
 #include "paged_attn/Transforms/Passes.h"
 
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -103,6 +104,7 @@ struct VectorizePass
 
   void runOnOperation() final {
     VectorTarget target{vectorBits / 32, registers};
+    copiesToLinalg();
     SmallVector<linalg::LinalgOp> ops;
     getOperation()->walk([&](linalg::LinalgOp op) {
       if (op.hasPureBufferSemantics())
@@ -113,6 +115,23 @@ struct VectorizePass
       if (failed(vectorizeMatmul(rewriter, op, target)) &&
           failed(vectorizeTranspose(rewriter, op, target)))
         (void)vectorizeRows(rewriter, op, target);
+  }
+
+private:
+  /// A page that is packed unchanged is a memref.copy after bufferization,
+  /// which would become a call; as linalg it is vectorized like the others.
+  void copiesToLinalg() {
+    SmallVector<memref::CopyOp> copies;
+    getOperation()->walk([&](memref::CopyOp op) { copies.push_back(op); });
+    for (memref::CopyOp op : copies) {
+      auto type = dyn_cast<MemRefType>(op.getSource().getType());
+      if (!type || !isa<MemRefType>(op.getTarget().getType()))
+        continue;
+      OpBuilder builder(op);
+      linalg::makeMemRefCopyOp(builder, op.getLoc(), op.getSource(),
+                               op.getTarget());
+      op.erase();
+    }
   }
 };
 

@@ -14,9 +14,9 @@
 // CHECK:       ^[[THERE]]:
 // CHECK:         %[[SLOT:.*]] = llvm.getelementptr %[[EXECUTOR]][0, 1] : (!llvm.ptr) -> !llvm.ptr, !llvm.struct<(ptr, ptr)>
 // CHECK:         %[[CONTEXT:.*]] = llvm.load %[[EXECUTOR]]
-// CHECK:         %[[RUN:.*]] = llvm.load %[[SLOT]]
+// CHECK:         %[[CALLEE:.*]] = llvm.load %[[SLOT]]
 // CHECK:         %[[WORK:.*]] = llvm.mlir.addressof @kernel_work0_items
-// CHECK:         llvm.call %[[RUN]](%[[CONTEXT]], %[[WORK]], %[[DATA]], %[[N]])
+// CHECK:         llvm.call %[[CALLEE]](%[[CONTEXT]], %[[WORK]], %[[DATA]], %[[N]])
 // CHECK:         llvm.br ^[[END]]
 // CHECK:       ^[[END]]:
 // CHECK:         llvm.return

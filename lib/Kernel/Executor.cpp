@@ -1,0 +1,66 @@
+//===- Executor.cpp - Work items on threads -------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A oneTBB arena behind the C struct of the executor.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/Kernel/Executor.h"
+
+#include <algorithm>
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
+
+using namespace mlir::paged_attn;
+
+namespace {
+
+/// Pieces per thread: enough to even out ragged lengths, few enough that a
+/// piece outweighs its scheduling (about a microsecond).
+constexpr int64_t kPiecesPerThread = 32;
+
+} // namespace
+
+struct Executor::Impl {
+  explicit Impl(int numThreads)
+      : numThreads(numThreads),
+        limit(oneapi::tbb::global_control::max_allowed_parallelism, numThreads),
+        arena(numThreads), handle{this, &Impl::run} {}
+
+  static void run(void *context, WorkFunction work, void *data,
+                  int64_t numItems) {
+    auto *self = static_cast<Impl *>(context);
+    if (numItems <= 0)
+      return;
+    int64_t grain =
+        std::max<int64_t>(1, numItems / (self->numThreads * kPiecesPerThread));
+    self->arena.execute([&] {
+      oneapi::tbb::parallel_for(
+          oneapi::tbb::blocked_range<int64_t>(0, numItems, grain),
+          [&](const oneapi::tbb::blocked_range<int64_t> &range) {
+            work(data, range.begin(), range.end());
+          },
+          oneapi::tbb::simple_partitioner());
+    });
+  }
+
+  int numThreads;
+  oneapi::tbb::global_control limit;
+  oneapi::tbb::task_arena arena;
+  ExecutorHandle handle;
+};
+
+Executor::Executor(int numThreads)
+    : impl(std::make_unique<Impl>(
+          numThreads > 0 ? numThreads
+                         : oneapi::tbb::info::default_concurrency())) {}
+
+Executor::~Executor() = default;
+
+int Executor::getNumThreads() const { return impl->numThreads; }
+
+const ExecutorHandle *Executor::getHandle() const { return &impl->handle; }

@@ -1,0 +1,87 @@
+//===- Run.h - The parts of paged-attn-run ----------------------*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Flags -> configuration -> compiled kernel and random problem -> outcome.
+// Functions with an `error` return false or nothing and set it to one line.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef PAGED_ATTN_TOOLS_RUN_H
+#define PAGED_ATTN_TOOLS_RUN_H
+
+#include "paged_attn/Kernel/CompiledKernel.h"
+#include "paged_attn/Kernel/KernelSpec.h"
+#include "paged_attn/Oracle/Problem.h"
+
+namespace paged_attn_run {
+
+namespace compiler = mlir::paged_attn;
+namespace oracle = ::paged_attn::oracle;
+
+/// New tokens and tokens in the cache, per sequence.
+struct Lengths {
+  std::vector<int64_t> qLens, kvLens; ///< [B] tokens
+};
+
+/// What to run.
+struct Configuration {
+  compiler::KernelSpec kernel;
+  Lengths lengths;
+  int64_t paddingRows = 0; ///< query rows past the last sequence
+  int64_t numLayers = 1, layer = 0;
+  uint64_t seed = 0;
+  bool poisonHidden = false; ///< NaN also in pages that the mask hides
+  bool identityPages = false;
+  std::string source, sourceName; ///< a user's module; empty: build one
+};
+
+/// How to run it.
+struct RunOptions {
+  compiler::CompileOptions compile;
+  std::string viaName;
+  int numThreads = 0; ///< 0: all of the machine
+  bool check = false, bench = false;
+};
+
+/// What came out.
+struct Outcome {
+  double seconds = 0;    ///< of one call, the best that was seen
+  double kvBytes = 0;    ///< of the pages that some row sees, each once
+  double operations = 0; ///< of the products with visible keys and values
+  double bandwidthRatio = 0, flopsRatio = 0; ///< with bench
+  bool checked = false, passed = false;
+  double maxError = 0, tolerance = 0; ///< of out
+  double lseError = 0, lseTolerance = 0;
+};
+
+/// Reads `{"q_lens": [...], "kv_lens": [...]}` or a list of [q, kv] pairs.
+bool readLengths(const std::string &path, Lengths &lengths, std::string &error);
+
+/// Ragged lengths for a mode: the first sequence has the full `qLen` and
+/// `context`, the others are drawn from the seed (all full when `uniform`).
+struct LengthRequest {
+  std::string mode;
+  int64_t batch, qLen, context; ///< tokens
+  bool uniform;
+  uint64_t seed;
+};
+Lengths drawLengths(const LengthRequest &request);
+
+/// A whole random configuration.
+Configuration drawConfiguration(uint64_t seed);
+
+/// The configuration in one line, for messages.
+std::string describe(const Configuration &configuration);
+
+/// Compiles, makes the problem, runs, checks and measures.
+std::optional<Outcome> run(const Configuration &configuration,
+                           const RunOptions &options, std::string &error);
+
+/// Prints a table, or one JSON object.
+void report(const Configuration &configuration, const RunOptions &options,
+            const Outcome &outcome, bool json);
+
+} // namespace paged_attn_run
+
+#endif // PAGED_ATTN_TOOLS_RUN_H
