@@ -109,8 +109,6 @@ Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
 Flag<std::string> target("target", "cpu", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
 Flag<std::string> via("via", "linalg or reference", "linalg");
-Flag<int64_t> kvSplits("kv-splits",
-                       "parts of a decoding sequence's keys (1 to 64)", 1);
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
 Flag<bool> bench("bench", "measure against this machine's ceilings", false);
 Flag<bool> json("json", "print one JSON object", false);
@@ -159,7 +157,6 @@ bool checkFlags(std::string &error) {
   inRange(heads, 1, kMax, error);
   inRange(kvHeads, 1, kMax, error);
   inRange(threads, 0, kMaxThreads, error);
-  inRange(kvSplits, 1, 64, error);
   inRange(padding, 0, kMax, error);
   inRange(layers, 1, kMax, error);
   inRange(randomCount, 0, kMax, error);
@@ -314,7 +311,6 @@ bool readOptions(RunOptions &options, std::string &error) {
     return false;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
-  options.compile.kvSplits = kvSplits;
   options.viaName = via;
   options.numThreads = threads;
   options.check = checkFlag || randomCount > 0;
