@@ -22,8 +22,7 @@ emit() {
 step "demo: writing the ladder of examples/serving_step.mlir to out/ladder"
 mkdir -p "$LADDER"
 cp "$EXAMPLE" "$LADDER/0-attention.mlir"
-"$BIN/paged-attn-opt" "$EXAMPLE" -o "$LADDER/1-mode.mlir" \
-  --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))'
+"$BIN/paged-attn-opt" "$EXAMPLE" --paged-attn-select-mode -o "$LADDER/1-mode.mlir"
 note "1-mode.mlir: $(wc -l <"$LADDER/1-mode.mlir") lines"
 emit tiled 2-tiled.mlir
 emit linalg 3-linalg.mlir
@@ -33,5 +32,23 @@ emit llvmir 6-serving_step.ll
 emit asm 7-serving_step.s
 emit header serving_step.h
 
-step "demo: running the step on $(nproc) threads, checked against the float64 oracle"
-"$BIN/paged-attn-run" "$EXAMPLE" --check --bench
+# run_function NAME: compiles and runs one function of the example on its own
+# lengths, checked and measured; one JSON object per line in results.jsonl.
+RESULTS="$ROOT/out/results.jsonl"
+run_function() {
+  local module="$ROOT/out/$1.mlir"
+  awk "/^func.func @$1\\(/,/^}/" "$EXAMPLE" |
+    "$BIN/paged-attn-opt" --paged-attn-select-mode -o "$module"
+  "$BIN/paged-attn-run" "$module" --lens="$ROOT/examples/lengths/$1.json" \
+    --check --bench --json >>"$RESULTS" || status=1
+}
+
+step "demo: running it on $(nproc) threads, checked against the float64 oracle"
+status=0
+rm -f "$RESULTS"
+for function in decode prefill chunked step; do
+  note "@$function"
+  run_function "$function"
+done
+python3 "$ROOT/scripts/results_table.py" decode prefill chunked step <"$RESULTS" || status=1
+exit "$status"

@@ -74,4 +74,7 @@ void paged_attn::registerBufferizableOpInterfaceModels(
 
 void paged_attn::registerAllExtensions(DialectRegistry &registry) {
   registerBufferizableOpInterfaceModels(registry);
+  registerRuntimeVerifiableOpInterfaceModels(registry);
+  registerTilingInterfaceModels(registry);
+  registerTileOpTilingInterfaceModels(registry);
 }
