@@ -9,6 +9,7 @@
 
 #include "ManagerImpl.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 

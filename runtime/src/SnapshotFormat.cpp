@@ -9,6 +9,8 @@
 
 #include "SnapshotFormat.h"
 
+#include "ManagerImpl.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -347,4 +349,18 @@ Status paged_attn::sealSnapshot(uint8_t *bytes, size_t size) {
       XXH3_64bits(bytes, offsetof(SnapshotHeader, headerChecksum));
   std::memcpy(bytes, &header, sizeof(header));
   return Status::ok();
+}
+
+Status paged_attn::countSequences(const uint8_t *bytes, size_t size,
+                                  int32_t &count) {
+  return guarded([&]() -> Status {
+    SnapshotContent content;
+    PAGED_ATTN_RETURN_IF_ERROR(parseSnapshot(bytes, size, content));
+    count = int32_t(
+        std::count_if(content.sequences.begin(), content.sequences.end(),
+                      [](const SnapshotSequence &sequence) {
+                        return sequence.kind != SnapshotKind::CacheOnly;
+                      }));
+    return Status::ok();
+  });
 }

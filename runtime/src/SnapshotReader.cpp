@@ -144,6 +144,9 @@ Status Importer::planPage(int32_t sequence, int32_t group, int32_t index) {
   auto [place, isNew] = known[group].emplace(std::move(key), next);
   if (isNew)
     pages[group].push_back(page);
+  else if (NewPage &other = pages[group][size_t(place->second)];
+           other.count < page.count)
+    other = page; // The longer of two forks tells how much to copy.
   entries[size_t(sequence)][size_t(group)].push_back(place->second);
   return Status::ok();
 }

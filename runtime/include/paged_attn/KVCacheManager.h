@@ -308,6 +308,11 @@ private:
   std::unique_ptr<ManagerImpl> impl_;
 };
 
+/// Number of sequences in a snapshot (swapped ones included, cached prefixes
+/// not); DataLoss when the bytes are not a whole snapshot.
+PAGED_ATTN_EXPORT Status countSequences(const uint8_t *bytes, size_t size,
+                                        int32_t &count);
+
 /// The set of cached pages as events tell it.
 class PAGED_ATTN_EXPORT EventReplay {
 public:
