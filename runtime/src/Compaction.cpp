@@ -83,6 +83,9 @@ public:
   std::vector<PageMove> moves;
 
 private:
+  bool canPlace(PageId page) const {
+    return page != kNoPage && newPlace[page] == kNoPage && !pool.isPinned(page);
+  }
   PageId placeOf(PageId page) const {
     return page == kNoPage || newPlace[page] == kNoPage ? page : newPlace[page];
   }
@@ -97,13 +100,11 @@ private:
 void Round::placeSequence(int32_t slot, int64_t capacity) {
   const PageId *pages = impl.table(slot, group);
   int32_t count = impl.state(slot, group).numPages, begin = 0;
-  while (begin < count &&
-         (pages[begin] == kNoPage || newPlace[pages[begin]] != kNoPage ||
-          pool.isPinned(pages[begin])))
+  while (begin < count && !canPlace(pages[begin]))
     ++begin;
   // What stands on one run with the pages before it stays.
   int32_t end = begin;
-  while (end < count && pages[end] != kNoPage && !pool.isPinned(pages[end]))
+  while (end < count && canPlace(pages[end]))
     ++end;
   PageId before = begin > 0 ? placeOf(pages[begin - 1]) : kNoPage;
   bool follows =

@@ -248,15 +248,24 @@ Status PagePool::unpin(PageId page) {
   return Status::ok();
 }
 
-void PagePool::discardIfPrivate(PageId page) {
-  if ((meta_[page].flags & kIdle) && (meta_[page].flags & kInOrder) &&
-      meta_[page].uses == 0)
-    reclaim(page);
+bool PagePool::discardIfPrivate(PageId page) {
+  const PageMeta &meta = meta_[page];
+  if (meta.flags & kOnFreeList)
+    return true; // Never cached, free already.
+  if (!(meta.flags & kIdle) || !(meta.flags & kInOrder) || meta.uses > 0)
+    return false;
+  reclaim(page);
+  return true;
 }
 
+/// What is used again was reached through its ancestors: none of them may look
+/// less used, or SLRU would let it go before its tail.
 void PagePool::markShared(PageId page) {
   if (meta_[page].uses < kMaxUses)
     meta_[page].uses = (meta_[page].uses + 1u) & kMaxUses;
+  for (PageId at = parentPage(page);
+       at != kNoPage && meta_[at].uses < meta_[page].uses; at = parentPage(at))
+    meta_[at].uses = meta_[page].uses;
 }
 
 void PagePool::becomeIdle(PageId page) {

@@ -83,8 +83,8 @@ void ManagerImpl::dropPages(int32_t slot, int32_t group, int32_t from,
     if (pages[i] == kNoPage)
       continue;
     pool.deref(pages[i]);
-    if (keep == KeepCache::Drop)
-      pool.discardIfPrivate(pages[i]);
+    if (keep == KeepCache::Drop && !pool.discardIfPrivate(pages[i]))
+      keep = KeepCache::Keep;
     pages[i] = kNoPage;
   }
   gs.numPages = std::min(gs.numPages, from);
@@ -314,7 +314,12 @@ Status ManagerImpl::truncateSlot(int32_t slot, int32_t numTokens) {
                            numTokens, g);
   for (int32_t g = 0; g < numGroups(); ++g) {
     int32_t pageSize = spec(g).pageSize;
-    dropPages(slot, g, ceilDiv(numTokens, pageSize), KeepCache::Keep);
+    int32_t kept = ceilDiv(numTokens, pageSize);
+    dropPages(slot, g, kept, KeepCache::Keep);
+    // The cache may keep what followed, so this page is not private any more.
+    PageId last = kept > 0 ? table(slot, g)[kept - 1] : kNoPage;
+    if (last != kNoPage && pools[g]->isCached(last))
+      pools[g]->markShared(last);
     if (state(slot, g).numHashed > numTokens / pageSize)
       rebuildChain(slot, g, numTokens / pageSize);
   }

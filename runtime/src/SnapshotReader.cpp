@@ -353,8 +353,10 @@ void Importer::place(int32_t sequence, int32_t slot) {
         continue;
       auto index = size_t(planned[i]);
       entry = pages[g][index].page;
-      if (used[g][index])
-        impl.pools[g]->ref(entry); // The first owner has the page's own.
+      if (used[g][index]) { // The first owner has the page's own.
+        impl.pools[g]->ref(entry);
+        impl.pools[g]->markShared(entry);
+      }
       used[g][index] = true;
     }
     impl.state(slot, g).numPages = int32_t(planned.size());
@@ -388,6 +390,7 @@ bool Importer::adoptKnown(int32_t slot, int32_t group) {
   if (page == kNoPage)
     return false;
   pool.ref(page);
+  pool.markShared(page);
   impl.table(slot, group)[gs.numHashed++] = page;
   gs.chain = chain;
   gs.digest = digest;

@@ -162,8 +162,9 @@ public:
   /// `unpin`; at most 4095 times per page.
   Status pin(PageId page);
   Status unpin(PageId page);
-  /// Reclaims an idle page that nothing but its own sequence ever used.
-  void discardIfPrivate(PageId page);
+  /// Reclaims an idle page that nothing but its own sequence ever used; false
+  /// when it stays. What stands before a page that stays must stay, too.
+  bool discardIfPrivate(PageId page);
   /// Remembers that a second sequence uses this page.
   void markShared(PageId page);
 
