@@ -107,6 +107,7 @@ public:
 
 private:
   FileSystem &files_;
+  bool isOpen_ = false;
   const uint8_t *data_ = nullptr;
   size_t size_ = 0;
 };

@@ -33,11 +33,13 @@ Status checkTarget(const ManagerImpl &impl, SwapTarget target,
 } // namespace
 
 Status MappedFile::open(const char *path) {
-  return files_.map(path, data_, size_);
+  Status status = files_.map(path, data_, size_);
+  isOpen_ = status.isOk();
+  return status;
 }
 
 MappedFile::~MappedFile() {
-  if (data_)
+  if (isOpen_)
     files_.unmap(data_, size_);
 }
 
