@@ -2,10 +2,11 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rows are tiled, the KV range of a tile comes from the mask, and ranges are
-// cut at multiples of a chunk. For `Balanced` the chunk with the least makespan
-// is taken, over a geometric series of chunks. Items are dealt longest first to
-// the least loaded worker (Graham 1969: at most 4/3 of the optimum).
+// Rows are tiled and the KV range of a tile comes from the mask. Without cuts,
+// or with fixed ones, items are dealt longest first to the least loaded worker
+// (Graham 1969: at most 4/3 of the optimum). `Balanced` fills one worker after
+// the other up to a limit and cuts what does not fit, as Stream-K does for
+// matrix products (Osama et al. 2023); the least limit is found by bisection.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,9 +21,15 @@ using namespace paged_attn;
 
 namespace {
 
-/// Merging and writing of partial states is a share of the cost, so cuts below
-/// this many tokens never pay off.
+/// Starting an item costs as much as this many tokens (PlanCost), so shorter
+/// parts are not cut off.
 constexpr int64_t kMinSplitTokens = 64;
+/// Plans without cuts that are this close to the lower bound are taken.
+constexpr double kGoodEnough = 1.01;
+/// Costs up to here add up without loss over any batch.
+constexpr double kMaxCost = 1e12;
+/// Halvings of the limit's interval: 2^-16 of it is left.
+constexpr int kFillSteps = 16;
 /// A balanced plan that was advanced is made anew when the busiest worker has
 /// this much more than the plan promised, relative to the lower bound.
 constexpr double kAllowedDrift = 1.05;
@@ -47,12 +54,13 @@ struct Tile {
   }
 };
 
-/// One part of a tile's KV range, for all KV heads.
+/// One part of a tile's KV range, for one KV head.
 struct Part {
   int32_t tile;
+  int32_t head;
   Range range;
-  int32_t partial; ///< of KV head 0, or -1
   double cost;
+  int32_t worker;
 };
 
 Tile makeTile(const PlanOptions &o, int32_t sequence, int32_t begin,
@@ -81,7 +89,34 @@ double itemCost(const PlanCost &cost, int64_t rows, int64_t tokens) {
          double(tokens) * (cost.perKVToken + double(rows) * cost.perRowKVToken);
 }
 
-/// Everything between lengths and a plan.
+/// Longest first to the least loaded worker; the makespan.
+double dealLongestFirst(std::vector<Part> &parts, int32_t numWorkers) {
+  std::vector<int32_t> order(parts.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return parts[size_t(a)].cost != parts[size_t(b)].cost
+               ? parts[size_t(a)].cost > parts[size_t(b)].cost
+               : a < b;
+  });
+  using Load = std::pair<double, int32_t>;
+  std::priority_queue<Load, std::vector<Load>, std::greater<Load>> loads;
+  for (int32_t w = 0; w < numWorkers; ++w)
+    loads.push(Load{0, w});
+  double makespan = 0;
+  for (int32_t index : order) {
+    Part &part = parts[size_t(index)];
+    Load load = loads.top();
+    loads.pop();
+    load.first += part.cost;
+    part.worker = load.second;
+    makespan = std::max(makespan, load.first);
+    loads.push(load);
+  }
+  return makespan;
+}
+
+/// Everything between lengths and a plan. Parts are kept in the order of tiles,
+/// heads and KV ranges.
 class Planner {
 public:
   Planner(const PlanOptions &options, const int32_t *qLens,
@@ -89,20 +124,30 @@ public:
       : o(options), qLens(qLens), kvLens(kvLens), count(count) {}
 
   void makeTiles();
-  void cut(int64_t chunk);
-  double deal(std::vector<int32_t> *workerOf);
-  int64_t bestChunk();
+  /// Cuts at multiples of `chunk` and deals longest first; the makespan.
+  double cutAndDeal(int64_t chunk);
+  /// Cuts where a worker is full; the makespan.
+  double fillWorkers();
   double lowerBound() const;
-  void write(Plan &plan);
+  void write(Plan &plan, double makespan) const;
 
 private:
+  void addPart(int32_t tile, int32_t head, Range range, bool isCut,
+               int32_t worker);
+  bool fill(double limit);
+  bool fillUnit(int32_t tile, int32_t head, double limit, int32_t &worker,
+                double &load);
+  int64_t tokensThatFit(const Tile &tile, double budget) const;
+  int64_t rowsOf(int32_t tile) const {
+    return tiles[size_t(tile)].queryEnd - tiles[size_t(tile)].queryBegin;
+  }
+
   const PlanOptions &o;
   const int32_t *qLens;
   const int32_t *kvLens;
   int32_t count;
   std::vector<Tile> tiles;
   std::vector<Part> parts;
-  std::vector<int32_t> order;
 };
 
 void Planner::makeTiles() {
@@ -114,87 +159,111 @@ void Planner::makeTiles() {
                    qLens[b], kvLens[b]));
 }
 
-/// Cuts at absolute multiples of `chunk`, so that the cuts of a sequence stay
-/// where they are when it grows.
-void Planner::cut(int64_t chunk) {
+void Planner::addPart(int32_t tile, int32_t head, Range range, bool isCut,
+                      int32_t worker) {
+  auto rows = rowsOf(tile);
+  double cost = itemCost(o.cost, rows, range.end - range.begin) +
+                (isCut ? double(rows) * o.cost.perPartialRow : 0);
+  parts.push_back(Part{tile, head, range, cost, worker});
+}
+
+/// Absolute multiples, so that the cuts of a sequence stay where they are when
+/// it grows and do not depend on other sequences.
+double Planner::cutAndDeal(int64_t chunk) {
   parts.clear();
-  for (size_t t = 0; t < tiles.size(); ++t) {
-    const Tile &tile = tiles[t];
-    size_t first = parts.size();
-    int64_t rows = tile.queryEnd - tile.queryBegin;
+  std::vector<Range> ranges;
+  for (int32_t t = 0; t < int32_t(tiles.size()); ++t) {
+    const Tile &tile = tiles[size_t(t)];
+    ranges.clear();
     for (int32_t r = 0; r < tile.numRanges; ++r)
-      for (int64_t begin = tile.ranges[r].begin; begin < tile.ranges[r].end;) {
-        int64_t end = std::min(tile.ranges[r].end, (begin / chunk + 1) * chunk);
-        parts.push_back(Part{int32_t(t), Range{begin, end}, -1,
-                             itemCost(o.cost, rows, end - begin)});
-        begin = end;
+      for (int64_t at = tile.ranges[r].begin; at < tile.ranges[r].end;) {
+        int64_t end = std::min(tile.ranges[r].end, (at / chunk + 1) * chunk);
+        ranges.push_back(Range{at, end});
+        at = end;
       }
-    if (parts.size() == first) // Nothing to see: the result is zero.
-      parts.push_back(Part{int32_t(t),
-                           Range{tile.ranges[0].begin, tile.ranges[0].begin},
-                           -1, itemCost(o.cost, rows, 0)});
-    bool isCut = parts.size() - first > 1;
-    for (size_t i = first; isCut && i < parts.size(); ++i) {
-      parts[i].partial = 0;
-      parts[i].cost += double(rows) * o.cost.perPartialRow;
-    }
+    if (ranges.empty()) // Nothing to see: the result is zero.
+      ranges.push_back(Range{tile.ranges[0].begin, tile.ranges[0].begin});
+    for (int32_t h = 0; h < o.numKVHeads; ++h)
+      for (const Range &range : ranges)
+        addPart(t, h, range, ranges.size() > 1, 0);
   }
+  return dealLongestFirst(parts, o.numWorkers);
 }
 
-/// Longest first to the least loaded worker; every part once per KV head.
-double Planner::deal(std::vector<int32_t> *workerOf) {
-  order.resize(parts.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return parts[size_t(a)].cost != parts[size_t(b)].cost
-               ? parts[size_t(a)].cost > parts[size_t(b)].cost
-               : a < b;
-  });
-  using Load = std::pair<double, int32_t>;
-  std::priority_queue<Load, std::vector<Load>, std::greater<Load>> loads;
-  for (int32_t w = 0; w < o.numWorkers; ++w)
-    loads.push(Load{0, w});
-  double makespan = 0;
-  for (int32_t part : order)
-    for (int32_t h = 0; h < o.numKVHeads; ++h) {
-      Load load = loads.top();
-      loads.pop();
-      load.first += parts[part].cost;
-      makespan = std::max(makespan, load.first);
-      if (workerOf)
-        (*workerOf)[size_t(part) * o.numKVHeads + h] = load.second;
-      loads.push(load);
-    }
-  return makespan;
+/// Most KV tokens of a tile that cost at most `budget` as one partial item.
+int64_t Planner::tokensThatFit(const Tile &tile, double budget) const {
+  int64_t rows = tile.queryEnd - tile.queryBegin;
+  double left =
+      budget - itemCost(o.cost, rows, 0) - double(rows) * o.cost.perPartialRow;
+  double perToken = o.cost.perKVToken + double(rows) * o.cost.perRowKVToken;
+  return left <= 0 ? 0
+                   : int64_t(std::min(left / std::max(perToken, 1e-9),
+                                      double(INT32_MAX)));
 }
 
-int64_t Planner::bestChunk() {
-  int64_t longest = 1;
-  for (const Tile &tile : tiles)
-    longest = std::max(longest, tile.ranges[tile.numRanges - 1].end);
-  int64_t whole = ceilDiv(longest, o.pageSize) * o.pageSize;
-  int64_t best = whole;
-  cut(whole);
-  double least = deal(nullptr), bound = lowerBound();
-  // Shorter chunks by steps of about sqrt(2); the longest good one is kept.
-  for (int64_t parts2 = 2; least > bound; ++parts2) {
-    int64_t divisor = (parts2 % 2 ? 3 : 2) * (int64_t(1) << (parts2 / 2 - 1)) /
-                      (parts2 % 2 ? 2 : 1);
-    int64_t chunk =
-        ceilDiv(ceilDiv(whole, std::max<int64_t>(2, divisor)), o.pageSize) *
-        o.pageSize;
-    if (chunk >= best && parts2 > 2)
-      break;
-    cut(chunk);
-    double makespan = deal(nullptr);
-    if (makespan < least * 0.99) {
-      least = makespan;
-      best = chunk;
-    }
-    if (chunk <= std::max<int64_t>(kMinSplitTokens, o.pageSize))
-      break;
+/// Puts one tile and head on the current worker, and on those after it when
+/// `limit` is reached. False when there is no worker left.
+bool Planner::fillUnit(int32_t t, int32_t head, double limit, int32_t &worker,
+                       double &load) {
+  const Tile &tile = tiles[size_t(t)];
+  int64_t shortest = std::max<int64_t>(kMinSplitTokens, o.pageSize);
+  int64_t left = tile.numTokens();
+  bool isCut = tile.numRanges > 1;
+  for (int32_t r = 0; r < tile.numRanges; ++r) {
+    Range rest = tile.ranges[r];
+    if (rest.begin == rest.end && left > 0)
+      continue;
+    do {
+      int64_t tokens = rest.end - rest.begin;
+      double partial = isCut ? double(rowsOf(t)) * o.cost.perPartialRow : 0;
+      if (load + itemCost(o.cost, rowsOf(t), tokens) + partial <= limit) {
+        addPart(t, head, rest, isCut, worker);
+        load += parts.back().cost;
+        break;
+      }
+      int64_t cut = std::min(rest.begin + tokensThatFit(tile, limit - load),
+                             rest.end - shortest);
+      cut = cut / o.pageSize * o.pageSize;
+      if (cut - rest.begin >= shortest) {
+        addPart(t, head, Range{rest.begin, cut}, true, worker);
+        isCut = true;
+        rest.begin = cut;
+      } else if (load == 0) {
+        return false; // Not even an empty worker takes it.
+      }
+      if (++worker == o.numWorkers)
+        return false;
+      load = 0;
+    } while (true);
   }
-  return best;
+  return true;
+}
+
+/// Gives every worker work up to `limit` in order; false when some is left.
+bool Planner::fill(double limit) {
+  parts.clear();
+  int32_t worker = 0;
+  double load = 0;
+  for (int32_t t = 0; t < int32_t(tiles.size()); ++t)
+    for (int32_t h = 0; h < o.numKVHeads; ++h)
+      if (!fillUnit(t, h, limit, worker, load))
+        return false;
+  return true;
+}
+
+double Planner::fillWorkers() {
+  double low = lowerBound(), high = std::max(low, 1.0);
+  while (!fill(high))
+    high *= 2;
+  for (int step = 0; step < kFillSteps; ++step) {
+    double middle = (low + high) / 2;
+    (fill(middle) ? high : low) = middle;
+  }
+  (void)fill(high);
+  std::vector<double> loads(size_t(o.numWorkers), 0);
+  for (const Part &part : parts)
+    loads[size_t(part.worker)] += part.cost;
+  return *std::max_element(loads.begin(), loads.end());
 }
 
 /// All work without any cut, shared evenly, and the cost of the shortest item
@@ -204,59 +273,47 @@ double Planner::lowerBound() const {
   for (const Tile &tile : tiles) {
     int64_t rows = tile.queryEnd - tile.queryBegin;
     total += itemCost(o.cost, rows, tile.numTokens()) * o.numKVHeads;
-    int64_t tokens = std::min<int64_t>(tile.numTokens(), o.pageSize);
-    if (o.splits == SplitMode::None)
-      tokens = tile.numTokens();
-    shortest = std::max(shortest, itemCost(o.cost, rows, tokens));
+    shortest = std::max(
+        shortest, itemCost(o.cost, rows,
+                           std::min<int64_t>(tile.numTokens(), o.pageSize)));
   }
   return std::max(total / o.numWorkers, shortest);
 }
 
-void Planner::write(Plan &plan) {
-  std::vector<int32_t> workerOf(parts.size() * size_t(o.numKVHeads));
-  plan.makespan = deal(&workerOf);
+void Planner::write(Plan &plan, double makespan) const {
+  plan.makespan = makespan;
   plan.lowerBound = lowerBound();
-  plan.items.resize(workerOf.size());
+  plan.items.resize(parts.size());
   plan.workerBegin.assign(size_t(o.numWorkers) + 1, 0);
-  for (int32_t worker : workerOf)
-    ++plan.workerBegin[size_t(worker) + 1];
+  for (const Part &part : parts)
+    ++plan.workerBegin[size_t(part.worker) + 1];
   std::partial_sum(plan.workerBegin.begin(), plan.workerBegin.end(),
                    plan.workerBegin.begin());
-  // Partial states of one tile and head are neighbours.
-  for (size_t first = 0; first < parts.size();) {
-    size_t end = first + 1;
-    while (end < parts.size() && parts[end].tile == parts[first].tile)
-      ++end;
-    const Tile &tile = tiles[size_t(parts[first].tile)];
-    auto number = int32_t(end - first);
-    for (int32_t h = 0; number > 1 && h < o.numKVHeads; ++h)
-      plan.merges.push_back(MergeItem{tile.sequence, h, tile.queryBegin,
-                                      tile.queryEnd,
-                                      plan.numPartials + h * number, number});
-    for (size_t i = first; number > 1 && i < end; ++i)
-      parts[i].partial = plan.numPartials + int32_t(i - first);
-    plan.numPartials += number > 1 ? number * o.numKVHeads : 0;
-    for (size_t i = first; i < end; ++i)
-      order[i] = number; // Distance of a part's partials from head to head.
-    first = end;
-  }
   std::vector<int32_t> place(plan.workerBegin.begin(),
                              plan.workerBegin.end() - 1);
-  for (size_t i = 0; i < parts.size(); ++i)
-    for (int32_t h = 0; h < o.numKVHeads; ++h) {
-      const Part &part = parts[i];
-      const Tile &tile = tiles[size_t(part.tile)];
-      int32_t worker = workerOf[i * size_t(o.numKVHeads) + size_t(h)];
-      plan.items[size_t(place[size_t(worker)]++)] =
+  for (size_t first = 0; first < parts.size();) {
+    size_t end = first + 1;
+    while (end < parts.size() && parts[end].tile == parts[first].tile &&
+           parts[end].head == parts[first].head)
+      ++end;
+    const Tile &tile = tiles[size_t(parts[first].tile)];
+    bool isCut = end - first > 1;
+    int32_t head = parts[first].head;
+    if (isCut)
+      plan.merges.push_back(MergeItem{tile.sequence, head, tile.queryBegin,
+                                      tile.queryEnd, plan.numPartials,
+                                      int32_t(end - first)});
+    for (; first < end; ++first)
+      plan.items[size_t(place[size_t(parts[first].worker)]++)] =
           WorkItem{tile.sequence,
-                   h,
+                   head,
                    tile.queryBegin,
                    tile.queryEnd,
-                   int32_t(part.range.begin),
-                   int32_t(part.range.end),
-                   part.partial < 0 ? -1 : part.partial + h * order[i],
+                   int32_t(parts[first].range.begin),
+                   int32_t(parts[first].range.end),
+                   isCut ? plan.numPartials++ : -1,
                    0};
-    }
+  }
 }
 
 Status checkOptions(const PlanOptions &o) {
@@ -270,6 +327,11 @@ Status checkOptions(const PlanOptions &o) {
   if (o.windowKind != WindowKind::Full && o.window < 1)
     return Status::error(StatusCode::InvalidArgument,
                          "expected window >= 1 token, got %d", o.window);
+  for (double cost : {o.cost.perItem, o.cost.perKVToken, o.cost.perRowKVToken,
+                      o.cost.perPartialRow})
+    if (!(cost >= 0 && cost <= kMaxCost))
+      return Status::error(StatusCode::InvalidArgument,
+                           "expected costs in [0, 1e12], got %g", cost);
   if (o.splits == SplitMode::Fixed &&
       (o.splitTokens < 1 || o.splitTokens % o.pageSize != 0))
     return Status::error(StatusCode::InvalidArgument,
@@ -298,13 +360,18 @@ Status build(const PlanOptions &options, const int32_t *qLens,
   made.kvLens.assign(kvLens, kvLens + count);
   Planner planner(made.options, qLens, kvLens, count);
   planner.makeTiles();
-  int64_t chunk = INT32_MAX / options.pageSize * int64_t(options.pageSize);
-  if (options.splits == SplitMode::Fixed)
-    chunk = options.splitTokens;
-  else if (options.splits == SplitMode::Balanced)
-    chunk = planner.bestChunk();
-  planner.cut(chunk);
-  planner.write(made);
+  int64_t whole = INT32_MAX / options.pageSize * int64_t(options.pageSize);
+  bool fixed = options.splits == SplitMode::Fixed;
+  double makespan = planner.cutAndDeal(fixed ? options.splitTokens : whole);
+  if (options.splits == SplitMode::Balanced &&
+      makespan > planner.lowerBound() * kGoodEnough) {
+    double filled = planner.fillWorkers();
+    if (filled < makespan)
+      makespan = filled;
+    else
+      (void)planner.cutAndDeal(whole);
+  }
+  planner.write(made, makespan);
   std::swap(plan, made);
   return Status::ok();
 }

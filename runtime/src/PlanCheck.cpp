@@ -367,8 +367,9 @@ Status decode(const uint8_t *bytes, size_t size, Plan &plan) {
   extract(at, header.numMerges, made.merges);
   Status status = verifyPlan(made, made.qLens.data(), made.kvLens.data(),
                              int32_t(made.qLens.size()));
-  if (!status.isOk())
+  if (status.code() == StatusCode::FailedPrecondition)
     return Status::error(StatusCode::DataLoss, "%s", status.message());
+  PAGED_ATTN_RETURN_IF_ERROR(status);
   std::swap(plan, made);
   return Status::ok();
 }
