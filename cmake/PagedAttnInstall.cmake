@@ -31,6 +31,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/dialect/paged_attn ${PROJECT_BINARY_DIR}
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h" PATTERN "*.td" PATTERN "*.inc"
   PATTERN "CMakeFiles" EXCLUDE PATTERN "Oracle" EXCLUDE PATTERN "Kernel" EXCLUDE
+  PATTERN "Check" EXCLUDE
   PATTERN "Target" EXCLUDE)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/PagedAttnConfig.cmake.in

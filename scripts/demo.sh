@@ -32,23 +32,5 @@ emit llvmir 6-serving_step.ll
 emit asm 7-serving_step.s
 emit header serving_step.h
 
-# run_function NAME: compiles and runs one function of the example on its own
-# lengths, checked and measured; one JSON object per line in results.jsonl.
-RESULTS="$ROOT/out/results.jsonl"
-run_function() {
-  local module="$ROOT/out/$1.mlir"
-  awk "/^func.func @$1\\(/,/^}/" "$EXAMPLE" |
-    "$BIN/paged-attn-opt" --paged-attn-select-mode -o "$module"
-  "$BIN/paged-attn-run" "$module" --lens="$ROOT/examples/lengths/$1.json" \
-    --check --bench --json >>"$RESULTS" || status=1
-}
-
 step "demo: running it on $(nproc) threads, checked against the float64 oracle"
-status=0
-rm -f "$RESULTS"
-for function in decode prefill chunked step; do
-  note "@$function"
-  run_function "$function"
-done
-python3 "$ROOT/scripts/results_table.py" decode prefill chunked step <"$RESULTS" || status=1
-exit "$status"
+"$BIN/paged-attn-run" "$EXAMPLE" --lens="$ROOT/examples/serving_step.json" --check --bench

@@ -9,8 +9,8 @@
 
 #include "Run.h"
 
+#include "paged_attn/Check/ProblemCall.h"
 #include "paged_attn/Oracle/Ceilings.h"
-#include "paged_attn/Oracle/Tolerance.h"
 
 #include <algorithm>
 #include <cassert>
@@ -26,147 +26,27 @@ constexpr double kBenchSeconds = 2.0;
 constexpr int kBenchRounds = 5;
 constexpr int kMaxBenchRounds = 200;
 
-//===----------------------------------------------------------------------===//
-// Kernel spec -> problem
-//===----------------------------------------------------------------------===//
-
-bool setType(const char *name, const std::string &text,
-             oracle::ElementType &type, std::string &error) {
-  std::optional<oracle::ElementType> parsed = oracle::parseElementType(text);
-  if (parsed)
-    type = *parsed;
-  else
-    error = std::string("expected the type of ") + name +
-            " to be f32, f16 or bf16, got '" + text + "'";
-  return parsed.has_value();
-}
-
-bool setLayout(const LayoutSpec &layout, oracle::PoolLayout &result,
-               std::string &error) {
-  std::optional<oracle::PoolLayout> parsed =
-      oracle::PoolLayout::parse(layout.dims, layout.pack, error);
-  if (parsed)
-    result = *parsed;
-  return parsed.has_value();
-}
-
-bool setTypes(const KernelSpec &kernel, oracle::ProblemSpec &spec,
-              std::string &error) {
-  std::optional<oracle::IndexType> index =
-      oracle::parseIndexType(kernel.indexType);
-  if (!index) {
-    error = "expected the type of indices to be i32 or i64, got '" +
-            kernel.indexType + "'";
-    return false;
-  }
-  spec.indexType = *index;
-  spec.poolKind = kernel.pools == Pools::Separate ? oracle::PoolKind::Separate
-                  : kernel.pools == Pools::Pair   ? oracle::PoolKind::Pair
-                                                  : oracle::PoolKind::Latent;
-  spec.tableKind =
-      kernel.csr ? oracle::TableKind::Csr : oracle::TableKind::Dense;
-  return setType("query", kernel.queryType, spec.queryType, error) &&
-         setType("keys", kernel.keyType, spec.keyType, error) &&
-         setType("values", kernel.valueType, spec.valueType, error) &&
-         setType("out", kernel.outType, spec.outputType, error) &&
-         setLayout(kernel.keyLayout, spec.keyLayout, error) &&
-         setLayout(kernel.valueLayout, spec.valueLayout, error);
-}
-
+/// The problem of a configuration.
 std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
                                             const RunOptions &options,
                                             std::string &error) {
-  const KernelSpec &kernel = configuration.kernel;
-  oracle::ProblemSpec spec;
-  if (!setTypes(kernel, spec, error))
+  std::optional<oracle::ProblemSpec> spec =
+      makeProblemSpec(configuration.kernel, error);
+  if (!spec)
     return std::nullopt;
-  spec.qLens = configuration.lengths.qLens;
-  spec.kvLens = configuration.lengths.kvLens;
-  spec.paddingRows = configuration.paddingRows;
-  spec.numHeads = kernel.numHeads;
-  spec.numKvHeads = kernel.numKVHeads;
-  spec.keyDim = kernel.keyDim;
-  spec.valueDim = kernel.valueDim;
-  spec.pageSize = kernel.pageSize;
-  spec.numLayers = configuration.numLayers;
-  spec.layer = configuration.layer;
-  spec.mask.causal = kernel.causal;
-  spec.mask.window = kernel.window;
-  spec.mask.sinkTokens = kernel.sinkTokens;
-  spec.mask.chunk = kernel.chunk;
-  spec.scale = kernel.scale;
-  spec.softcap = kernel.softcap;
-  spec.hasAlibi = kernel.hasAlibi;
-  spec.hasSinks = kernel.hasSinks;
-  spec.wantsLse = kernel.wantsLse;
-  spec.hasQueryStarts = kernel.hasQueryStarts;
-  spec.pageOrder = configuration.identityPages ? oracle::PageOrder::Identity
-                                               : oracle::PageOrder::Shuffled;
-  spec.poison = configuration.poisonHidden ? oracle::Poison::Masked
-                                           : oracle::Poison::Unread;
+  spec->qLens = configuration.lengths.qLens;
+  spec->kvLens = configuration.lengths.kvLens;
+  spec->paddingRows = configuration.paddingRows;
+  spec->numLayers = configuration.numLayers;
+  spec->layer = configuration.layer;
+  spec->pageOrder = configuration.identityPages ? oracle::PageOrder::Identity
+                                                : oracle::PageOrder::Shuffled;
+  spec->poison = configuration.poisonHidden ? oracle::Poison::Masked
+                                            : oracle::Poison::Unread;
   if (options.bench && !options.check)
-    spec.poison = oracle::Poison::None;
-  spec.hugePages = options.bench;
+    spec->poison = oracle::Poison::None;
+  spec->hugePages = options.bench;
   return spec;
-}
-
-/// Takes over sizes of pools and tables that a user's module fixes.
-void applyStaticSizes(const FunctionInfo &function, const KernelSpec &kernel,
-                      oracle::ProblemSpec &spec) {
-  for (const ArgumentInfo &argument : function.arguments) {
-    if (argument.name == "keys") {
-      int64_t pages = argument.sizes[kernel.keyLayout.dims.find('p')];
-      if (pages != kDynamicSize)
-        spec.numPages = pages;
-      size_t layers = kernel.keyLayout.dims.find('l');
-      if (layers != std::string::npos && argument.sizes[layers] != kDynamicSize)
-        spec.numLayers = argument.sizes[layers];
-    }
-    if (argument.name == "page_table" && argument.sizes[1] != kDynamicSize)
-      spec.numColumns = argument.sizes[1];
-  }
-}
-
-//===----------------------------------------------------------------------===//
-// Problem -> arguments
-//===----------------------------------------------------------------------===//
-
-Arguments makeArguments(oracle::Problem &problem) {
-  const oracle::ProblemSpec &spec = problem.spec;
-  int64_t tokens = spec.numTokens(), batch = spec.batch();
-  Arguments arguments;
-  auto add = [&](const char *name, oracle::Buffer &buffer,
-                 std::vector<int64_t> sizes) {
-    if (buffer)
-      arguments[name] = {buffer.data(), std::move(sizes), 0};
-  };
-  add("query", problem.query, {tokens, spec.numHeads, spec.keyDim});
-  add("keys", problem.keyPool, problem.keyShape.dims());
-  add("values", problem.valuePool, problem.valueShape.dims());
-  add("page_table", problem.pageTable, {batch, spec.columns()});
-  add("page_indices", problem.pageIndices,
-      {problem.pageIndices.numBytes() / byteWidth(spec.indexType)});
-  add("page_indptr", problem.pageIndptr, {batch + 1});
-  add("kv_lens", problem.kvLens, {batch});
-  add("query_starts", problem.queryStarts, {batch + 1});
-  add("alibi_slopes", problem.alibiSlopes, {spec.numHeads});
-  add("sinks", problem.sinks, {spec.numHeads});
-  add("out", problem.out, {tokens, spec.numHeads, spec.valueDim});
-  add("lse", problem.lse, {tokens, spec.numHeads});
-  arguments["layer"].integer = spec.layer;
-  return arguments;
-}
-
-CacheLimits makeLimits(const oracle::ProblemSpec &spec) {
-  CacheLimits limits;
-  limits.numPages = spec.pages();
-  limits.pageSize = spec.pageSize;
-  limits.indexType = toString(spec.indexType);
-  limits.causal = spec.mask.causal;
-  limits.window = spec.mask.window;
-  limits.sinkTokens = spec.mask.sinkTokens;
-  limits.chunk = spec.mask.chunk;
-  return limits;
 }
 
 //===----------------------------------------------------------------------===//
@@ -232,24 +112,13 @@ double timeCall(BoundCall &call, const Executor &executor) {
 }
 
 void check(const oracle::Problem &problem, int numThreads, Outcome &outcome) {
-  oracle::OracleOptions options;
-  options.numThreads = numThreads;
-  oracle::AttentionResult expected = oracle::attention(problem, options);
-  oracle::Tolerance tolerance =
-      oracle::deriveTolerance(problem, expected, options);
-  oracle::Comparison out = oracle::compare(expected.out, problem.out.data(),
-                                           problem.spec.outputType);
+  Verdict verdict = judge(problem, numThreads);
   outcome.checked = true;
-  outcome.maxError = out.maxAbsError;
-  outcome.tolerance = tolerance.out;
-  outcome.passed = out.maxAbsError <= tolerance.out;
-  if (!problem.spec.wantsLse)
-    return;
-  oracle::Comparison lse = oracle::compare(expected.lse, problem.lse.data(),
-                                           oracle::ElementType::F32);
-  outcome.lseError = lse.maxAbsError;
-  outcome.lseTolerance = tolerance.lse;
-  outcome.passed &= lse.maxAbsError <= tolerance.lse;
+  outcome.passed = verdict.passed;
+  outcome.maxError = verdict.outError;
+  outcome.tolerance = verdict.outTolerance;
+  outcome.lseError = verdict.lseError;
+  outcome.lseTolerance = verdict.lseTolerance;
 }
 
 /// Kernel and ceilings in turn, so that all see the same machine.
@@ -274,14 +143,6 @@ void bench(const oracle::Problem &problem, BoundCall &call,
     outcome.bandwidthRatio = outcome.kvBytes / outcome.seconds / bestRead;
   if (bestFma > 0)
     outcome.flopsRatio = outcome.operations / outcome.seconds / bestFma;
-}
-
-const FunctionInfo *findFunction(const CompiledKernel &kernel,
-                                 const std::string &name) {
-  for (const FunctionInfo &function : kernel.getFunctions())
-    if (function.name == name)
-      return &function;
-  return nullptr;
 }
 
 } // namespace
