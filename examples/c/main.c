@@ -91,7 +91,8 @@ int main(void) {
   float there = largestError();
 
   printf("calling thread: %s\n", here < 1e-4f ? "right" : "wrong");
-  printf("executor: %s after %s work items\n", there < 1e-4f ? "right" : "wrong",
+  printf("executor: %s after %s work items\n",
+         there < 1e-4f ? "right" : "wrong",
          num_items > 1 ? "several" : "too few");
   return here < 1e-4f && there < 1e-4f && num_items > 1 ? 0 : 1;
 }

@@ -45,8 +45,8 @@ reifyFromOuts(DestinationStyleOpInterface op, OpBuilder &builder,
   void Op::getEffects(Effects &effects) {                                      \
     destinationEffects(*this, effects);                                        \
   }                                                                            \
-  LogicalResult Op::reifyResultShapes(                                         \
-      OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {               \
+  LogicalResult Op::reifyResultShapes(OpBuilder &builder,                      \
+                                      ReifiedRankedShapedTypeDims &shapes) {   \
     return reifyFromOuts(*this, builder, shapes);                              \
   }
 

@@ -45,9 +45,8 @@ static void printScoreRegion(OpAsmPrinter &printer, Operation *, Region &region,
   if (region.empty())
     return;
   printer << " score(";
-  llvm::interleaveComma(region.getArguments(), printer, [&](BlockArgument arg) {
-    printer.printOperand(arg);
-  });
+  llvm::interleaveComma(region.getArguments(), printer,
+                        [&](BlockArgument arg) { printer.printOperand(arg); });
   printer << ") ";
   printer.printRegion(region, /*printEntryBlockArgs=*/false);
 }
@@ -123,7 +122,8 @@ Attribute MaskAttr::parse(AsmParser &parser, Type) {
     if (parser.parseKeyword(&name))
       return failure();
     if (!seen.insert(name).second)
-      return parser.emitError(loc, "expected each property of a mask once, got ")
+      return parser.emitError(loc,
+                              "expected each property of a mask once, got ")
              << name << " again";
     if (name == "causal") {
       causal = true;

@@ -87,6 +87,7 @@ void addBufferization(OpPassManager &manager) {
 void addVectorStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   addBufferization(manager);
   manager.addPass(createOutlineWorkPass());
+  manager.addPass(createPrefetchPagesPass());
   VectorizePassOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.registers = options.registers;

@@ -59,7 +59,9 @@ public:
       return value;
     return builder.createOrFold<arith::IndexCastOp>(loc, type, value);
   }
-  Value toIndex(Value value) const { return cast(value, builder.getIndexType()); }
+  Value toIndex(Value value) const {
+    return cast(value, builder.getIndexType());
+  }
 
 private:
   template <typename OpTy>

@@ -120,9 +120,10 @@ std::string paged_attn::test::buildServingModule(const AttentionStep &step) {
   std::string scale = std::to_string(step.scale);
   return "func.func @append(%nk: " + newKeys + ", %nv: " + newValues +
          ", %s: memref<?xi64>, %k: " + keys + ", %v: " + values +
-         ") {\n  paged_attn.append keys(%nk : " + newKeys + ") values(%nv : " +
-         newValues + ") slots(%s : memref<?xi64>) outs(%k : " + keys +
-         ", %v : " + values + ") {" + layoutsText(spec) +
+         ") {\n  paged_attn.append keys(%nk : " + newKeys +
+         ") values(%nv : " + newValues +
+         ") slots(%s : memref<?xi64>) outs(%k : " + keys + ", %v : " + values +
+         ") {" + layoutsText(spec) +
          "}\n  return\n}\nfunc.func @attention(%q: " + query + ", %k: " + keys +
          ", %v: " + values +
          ", %t: memref<?x?xi32>, %l: memref<?xi32>, %s: memref<?xi32>, %o: " +
@@ -160,19 +161,18 @@ void CompiledAttention::run(const AttentionStep &step, int64_t numPages,
       buffer(step.memory.keys, poolSizes(spec, spec.keys, numPages));
   Argument values =
       buffer(step.memory.values, poolSizes(spec, spec.values, numPages));
-  error = call(
-      *kernel, "append",
-      {buffer(step.newKeys, {tokens, spec.numKVHeads, spec.keys.dim}),
-       buffer(step.newValues, {tokens, spec.numKVHeads, spec.values.dim}),
-       buffer(step.slotMapping, {tokens}), keys, values});
+  error =
+      call(*kernel, "append",
+           {buffer(step.newKeys, {tokens, spec.numKVHeads, spec.keys.dim}),
+            buffer(step.newValues, {tokens, spec.numKVHeads, spec.values.dim}),
+            buffer(step.slotMapping, {tokens}), keys, values});
   if (!error.empty())
     return;
-  error = call(*kernel, "attention",
-               {buffer(step.query, {tokens, step.numQueryHeads, spec.keys.dim}),
-                keys, values,
-                buffer(step.pageTable, {sequences, step.tableStride}),
-                buffer(step.kvLens, {sequences}),
-                buffer(step.queryStarts, {sequences + 1}),
-                buffer(step.out,
-                       {tokens, step.numQueryHeads, spec.values.dim})});
+  error =
+      call(*kernel, "attention",
+           {buffer(step.query, {tokens, step.numQueryHeads, spec.keys.dim}),
+            keys, values, buffer(step.pageTable, {sequences, step.tableStride}),
+            buffer(step.kvLens, {sequences}),
+            buffer(step.queryStarts, {sequences + 1}),
+            buffer(step.out, {tokens, step.numQueryHeads, spec.values.dim})});
 }

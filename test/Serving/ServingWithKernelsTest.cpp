@@ -39,7 +39,7 @@ ManagerOptions servingOptions(int32_t pageSize, PageLayout layout) {
     spec.keys.dim = 6;
     spec.values.dim = 4;
     spec.keys.layout = spec.values.layout = layout;
-    options.numPages[g] = 4 * 128 / spec.pageSize;
+    options.numPages[g] = 260 / spec.pageSize; // about two of nine fit
   }
   options.maxSequences = 24;
   options.maxTokens = 128;
@@ -57,14 +57,12 @@ TEST_P(ServingWithKernels, EveryOutputAgreesWithDenseAttention) {
   std::string error;
   auto attention = [&](const AttentionStep &step) {
     if (error.empty())
-      compiled.run(step, options.numPages[step.spec->windowKind ==
-                                                  WindowKind::Full
-                                              ? 0
-                                          : step.spec->windowKind ==
-                                                  WindowKind::Sliding
-                                              ? 1
-                                              : 2],
-                   error);
+      compiled.run(
+          step,
+          options.numPages[step.spec->windowKind == WindowKind::Full      ? 0
+                           : step.spec->windowKind == WindowKind::Sliding ? 1
+                                                                          : 2],
+          error);
   };
   WorkloadOptions workload;
   workload.seed = GetParam().seed;

@@ -89,6 +89,30 @@ def VectorizePass : Pass<"paged-attn-vectorize"> {
     "::mlir::scf::SCFDialect", "::mlir::ub::UBDialect", "::mlir::vector::VectorDialect"];
 }
 
+def PrefetchPagesPass : Pass<"paged-attn-prefetch-pages"> {
+  let summary = "level 4: requests the lines of a later page while one is read";
+  let description = [{
+    Input: memrefs; views of a page whose id is an entry of a page table.
+    Output: the same, and beside each such view in a loop `memref.prefetch` of
+    every line of the page that stands `pages-ahead` entries later in the table.
+    Results do not change; entries past a sequence's pages are only used as
+    addresses to request, and negative ones not at all.
+
+    ```mlir
+    %page = memref.subview %pool[%id, 0, %h, 0] ...
+    // becomes
+    %page = memref.subview %pool[%id, 0, %h, 0] ...
+    %later = memref.subview %pool[%later_id, 0, %h, 0] ...
+    scf.for %row = ... { memref.prefetch %later[%row, %c0], read, locality<2>, data ... }
+    ```
+  }];
+  let options = [
+    Option<"pagesAhead", "pages-ahead", "int64_t", /*default=*/"4",
+           "distance in the page table (pages, 1 to 64; 0: no prefetch)">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect"];
+}
+
 def LowerMathPass : Pass<"paged-attn-lower-math"> {
   let summary = "level 4: exp2, tanh and log2 become polynomials, no libm";
   let description = [{

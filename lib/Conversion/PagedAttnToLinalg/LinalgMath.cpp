@@ -54,8 +54,8 @@ Value LinalgMath::elementwise(ValueRange ins, Value out,
 
 Value LinalgMath::reduceColumns(Value in, Value out, Body combine) {
   AffineMap all = builder.getMultiDimIdentityMap(2);
-  AffineMap rows = AffineMap::getMultiDimMapWithTargets(
-      2, {0u}, builder.getContext());
+  AffineMap rows =
+      AffineMap::getMultiDimMapWithTargets(2, {0u}, builder.getContext());
   auto region = [&](OpBuilder &nested, Location loc, ValueRange args) {
     Value result = combine(nested, loc, args);
     linalg::YieldOp::create(nested, loc, result);
@@ -88,19 +88,19 @@ Value LinalgMath::insert(Value piece, Value target,
 }
 
 Value paged_attn::emitMax(OpBuilder &builder, Location loc, Value a, Value b) {
-  Value isGreater = arith::CmpFOp::create(
-      builder, loc, arith::CmpFPredicate::OGT, a, b);
+  Value isGreater =
+      arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b);
   return arith::SelectOp::create(builder, loc, isGreater, a, b);
 }
 
 Value paged_attn::emitFinite(OpBuilder &builder, Location loc, Value x) {
   float lowest = std::numeric_limits<float>::lowest();
-  Value least = arith::ConstantOp::create(builder, loc,
-                                          builder.getF32FloatAttr(lowest));
+  Value least =
+      arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(lowest));
   Value zero =
       arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0.0));
-  Value isFinite = arith::CmpFOp::create(
-      builder, loc, arith::CmpFPredicate::OGE, x, least);
+  Value isFinite =
+      arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, x, least);
   return arith::SelectOp::create(builder, loc, isFinite, x, zero);
 }
 

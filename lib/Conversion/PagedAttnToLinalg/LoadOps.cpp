@@ -122,9 +122,9 @@ Value TileLoader::load() {
   Value first = math.constant(0), last = math.constant(keys);
   if (isBoundary) {
     first = math.clamp(math.sub(op.getBegin(), op.getPos()), last);
-    last = math.max(math.clamp(math.sub(op.getEnd(), op.getPos()),
-                               math.constant(keys)),
-                    first);
+    last = math.max(
+        math.clamp(math.sub(op.getEnd(), op.getPos()), math.constant(keys)),
+        first);
   }
   if (numChunks == 1) {
     tile = loadChunk(rewriter, math.constant(0), tile);
@@ -235,10 +235,10 @@ Value TileLoader::packSlice(OpBuilder &builder, Value page, Value firstSlot,
     linalg::YieldOp::create(nested, loc, wide);
   };
   SmallVector<utils::IteratorType> iterators(2, utils::IteratorType::parallel);
-  Value packed = linalg::GenericOp::create(builder, loc, target.getType(),
-                                           source, target, maps, iterators,
-                                           widen)
-                     .getResult(0);
+  Value packed =
+      linalg::GenericOp::create(builder, loc, target.getType(), source, target,
+                                maps, iterators, widen)
+          .getResult(0);
   return tensor::InsertSliceOp::create(builder, loc, packed, tile, outOffsets,
                                        outSizes, outStrides);
 }

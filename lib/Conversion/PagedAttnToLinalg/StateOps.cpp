@@ -85,7 +85,8 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
   auto constant = [&](int64_t value) -> Value {
     return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
   };
-  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+  auto compare = [&](arith::CmpIPredicate predicate, Value x,
+                     Value y) -> Value {
     return arith::CmpIOp::create(b, loc, predicate, x, y);
   };
   auto both = [&](Value x, Value y) -> Value {
@@ -105,7 +106,8 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
     Value inside = compare(arith::CmpIPredicate::sgt, j, first);
     if (int64_t sinks = mask.getSinkTokens())
       inside = arith::OrIOp::create(
-          b, loc, inside, compare(arith::CmpIPredicate::slt, j, constant(sinks)));
+          b, loc, inside,
+          compare(arith::CmpIPredicate::slt, j, constant(sinks)));
     visible = both(visible, inside);
   }
   if (int64_t chunk = mask.getChunk()) {
@@ -217,7 +219,8 @@ static RowState updateRows(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
   };
   state.l = linalg.elementwise(decay, state.l, {kRows, kRows}, scaleBy);
   state.l = linalg.reduceColumns(
-      weights, state.l, [](OpBuilder &b, Location loc, ValueRange args) -> Value {
+      weights, state.l,
+      [](OpBuilder &b, Location loc, ValueRange args) -> Value {
         return arith::AddFOp::create(b, loc, args[0], args[1]);
       });
   state.acc = linalg.elementwise(decay, state.acc, {kRows, kAll}, scaleBy);
@@ -366,7 +369,8 @@ FailureOr<SmallVector<Value>> paged_attn::lowerFinalize(RewriterBase &rewriter,
                   ValueRange carried) {
     LinalgMath linalg(nested, loc);
     IndexMath math(nested, loc);
-    RowSlice rows{nested, loc, getAsOpFoldResult(math.mul(token, group)), group};
+    RowSlice rows{nested, loc, getAsOpFoldResult(math.mul(token, group)),
+                  group};
     SmallVector<Value> state{rows.take(op.getM()), rows.take(op.getL())};
     SmallVector<ArrayRef<int64_t>> dims(op.getSinks() ? 4 : 3, kRows);
     if (op.getSinks())
@@ -393,11 +397,11 @@ FailureOr<SmallVector<Value>> paged_attn::lowerFinalize(RewriterBase &rewriter,
     done.push_back(linalg.insert(out, carried[0], {token, zero, zero},
                                  {one, heads, width}));
     if (op.getLse()) {
-      Value lse = linalg.extract(carried[1], {token, zero}, {one, heads},
-                                 {group});
+      Value lse =
+          linalg.extract(carried[1], {token, zero}, {one, heads}, {group});
       lse = linalg.elementwise(state, lse, dims, withSink(emitLse));
-      done.push_back(linalg.insert(lse, carried[1], {token, zero},
-                                   {one, heads}));
+      done.push_back(
+          linalg.insert(lse, carried[1], {token, zero}, {one, heads}));
     }
     scf::YieldOp::create(nested, loc, done);
   };

@@ -113,8 +113,7 @@ void paged_attn::insertRowsInParallel(OpBuilder &builder, AttentionOp op,
   rowSlice(builder, op, firstRow, numRows, kvHead, op.getValueDim(), offsets,
            sizes);
   rowSlice(builder, op, firstRow, numRows, kvHead, 0, lseOffsets, lseSizes);
-  auto forall = cast<scf::ForallOp>(
-      builder.getInsertionBlock()->getParentOp());
+  auto forall = cast<scf::ForallOp>(builder.getInsertionBlock()->getParentOp());
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToEnd(forall.getTerminator().getBody());
   tensor::ParallelInsertSliceOp::create(builder, op.getLoc(), slice.out,
@@ -137,7 +136,7 @@ namespace {
 struct KVRange {
   Value begin, end;                 ///< union: seen by some row
   Value interiorBegin, interiorEnd; ///< intersection: seen by every row
-  Value sinkBegin, sinkEnd; ///< sink tokens below `begin`; null without
+  Value sinkBegin, sinkEnd;         ///< sink tokens below `begin`; null without
 };
 
 /// The state (acc, m, l) that a KV loop carries.
@@ -189,8 +188,8 @@ Value RowTileEmitter::scratch(ArrayRef<int64_t> shape, Type type) {
 
 Value RowTileEmitter::filled(ArrayRef<int64_t> shape, double value) {
   Type f32 = builder.getF32Type();
-  Value constant = arith::ConstantOp::create(
-      builder, loc, builder.getFloatAttr(f32, value));
+  Value constant =
+      arith::ConstantOp::create(builder, loc, builder.getFloatAttr(f32, value));
   return linalg::FillOp::create(builder, loc, constant, scratch(shape, f32))
       .getResult(0);
 }
@@ -268,8 +267,8 @@ Value RowTileEmitter::perHeadRows(Value perHead) {
     Value row = linalg::IndexOp::create(nested, loc, 0);
     Value head = math.add(firstHead, math.rem(row, group));
     Value value = tensor::ExtractOp::create(nested, loc, perHead, head);
-    Value factor = arith::ConstantOp::create(nested, loc,
-                                             nested.getF32FloatAttr(kLog2E));
+    Value factor =
+        arith::ConstantOp::create(nested, loc, nested.getF32FloatAttr(kLog2E));
     linalg::YieldOp::create(
         nested, loc,
         ValueRange{arith::MulFOp::create(nested, loc, value, factor)});
@@ -310,8 +309,7 @@ KVRange RowTileEmitter::kvRange() {
   Value zero = math.constant(0);
   Value first = math.add(tile.sequence.position, tile.token);
   Value last = math.sub(math.add(first, tile.numTokens), math.constant(1));
-  Value isEmpty =
-      math.compare(arith::CmpIPredicate::sle, tile.numTokens, zero);
+  Value isEmpty = math.compare(arith::CmpIPredicate::sle, tile.numTokens, zero);
   KVRange range;
   range.begin = firstVisible(first);
   range.end = math.select(isEmpty, zero, endVisible(last));
@@ -322,8 +320,8 @@ KVRange RowTileEmitter::kvRange() {
     if (int64_t chunk = mask.getChunk())
       chunkBegin = math.mul(math.div(math.max(first, zero), chunk), chunk);
     range.sinkBegin = chunkBegin;
-    range.sinkEnd = math.min(math.min(math.constant(sinkTokens), range.begin),
-                             range.end);
+    range.sinkEnd =
+        math.min(math.min(math.constant(sinkTokens), range.begin), range.end);
   }
   return range;
 }
@@ -389,13 +387,13 @@ OutSlice RowTileEmitter::emit(OutSlice outs) {
                      math.ceilDiv(range.sinkEnd, keys), MaskKind::Boundary,
                      range.sinkBegin, range.sinkEnd, state);
   if (mask.hasLowerBound()) {
-    interior = math.min(math.max(math.ceilDiv(range.interiorBegin, keys), first),
-                        last);
+    interior = math.min(
+        math.max(math.ceilDiv(range.interiorBegin, keys), first), last);
     state = tileLoop(first, interior, MaskKind::Boundary, range.begin,
                      range.end, state);
   }
-  Value interiorEnd = math.max(
-      math.min(math.div(range.interiorEnd, keys), last), interior);
+  Value interiorEnd =
+      math.max(math.min(math.div(range.interiorEnd, keys), last), interior);
   state = tileLoop(interior, interiorEnd, MaskKind::None, range.begin,
                    range.end, state);
   state = tileLoop(interiorEnd, last, MaskKind::Boundary, range.begin,
@@ -403,9 +401,9 @@ OutSlice RowTileEmitter::emit(OutSlice outs) {
 
   Value sinks = op.getSinks() ? perHeadRows(op.getSinks()) : Value();
   SmallVector<Value> targets = outs.values();
-  auto finalize = FinalizeOp::create(builder, loc, TypeRange(ValueRange(targets)),
-                                     state[0], state[1], state[2], sinks,
-                                     outs.out, outs.lse);
+  auto finalize =
+      FinalizeOp::create(builder, loc, TypeRange(ValueRange(targets)), state[0],
+                         state[1], state[2], sinks, outs.out, outs.lse);
   return OutSlice::get(finalize.getResults());
 }
 

@@ -58,7 +58,8 @@ static LogicalResult checkTileable(AttentionOp op) {
       {"a static page size", op.getPageSize()}};
   for (auto [what, size] : sizes)
     if (ShapedType::isDynamic(size))
-      return op.emitOpError("expected ") << what << " to tile, got a dynamic one";
+      return op.emitOpError("expected ")
+             << what << " to tile, got a dynamic one";
   return success();
 }
 
@@ -77,8 +78,9 @@ public:
   /// Emits scf.forall over [0, numItems) x KV heads and replaces the op's
   /// results. `body` gets (item, KV head, outs) and ends with
   /// insertRowsInParallel.
-  void forEachItem(Value numItems,
-                   function_ref<void(OpBuilder &, Value, Value, OutSlice)> body);
+  void
+  forEachItem(Value numItems,
+              function_ref<void(OpBuilder &, Value, Value, OutSlice)> body);
   Value numSequences() { return dim(op.getKvLens()); }
   Value dim(Value value) {
     return builder.createOrFold<tensor::DimOp>(loc, value, 0);
@@ -101,9 +103,8 @@ void WorkEmitter::forEachItem(
   OutSlice outs{op.getOut(), op.getLse()};
   if (op.getQueryStarts())
     outs = padRows(outs);
-  SmallVector<OpFoldResult> bounds{
-      getAsOpFoldResult(numItems),
-      builder.getIndexAttr(op.getNumKVHeads())};
+  SmallVector<OpFoldResult> bounds{getAsOpFoldResult(numItems),
+                                   builder.getIndexAttr(op.getNumKVHeads())};
   SmallVector<Value> targets = outs.values();
   auto forall = scf::ForallOp::create(builder, loc, bounds, targets,
                                       /*mapping=*/std::nullopt);
@@ -173,7 +174,8 @@ static OutSlice emitWholeSequence(OpBuilder &builder, AttentionOp op,
     };
     OutSlice part{slice(all.out, op.getValueDim(), false, Value()),
                   all.lse ? slice(all.lse, 0, false, Value()) : Value()};
-    part = emitRowTile(nested, op, {sequence, kvHead, token, count}, sizes, part);
+    part =
+        emitRowTile(nested, op, {sequence, kvHead, token, count}, sizes, part);
     SmallVector<Value> yielded{
         slice(all.out, op.getValueDim(), true, part.out)};
     if (all.lse)
@@ -214,13 +216,13 @@ static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
       Value middle = inner.div(inner.add(range[0], range[1]), 2);
       Value isBelow = inner.compare(arith::CmpIPredicate::ule,
                                     itemOf(nested, middle), item);
-      scf::YieldOp::create(
-          nested, loc,
-          ValueRange{inner.select(isBelow, middle, range[0]),
-                     inner.select(isBelow, range[1], middle)});
+      scf::YieldOp::create(nested, loc,
+                           ValueRange{inner.select(isBelow, middle, range[0]),
+                                      inner.select(isBelow, range[1], middle)});
     };
-    auto search = scf::WhileOp::create(builder, loc, TypeRange{index, index},
-                                       ValueRange{zero, count}, condition, halve);
+    auto search =
+        scf::WhileOp::create(builder, loc, TypeRange{index, index},
+                             ValueRange{zero, count}, condition, halve);
     sequence = search.getResult(0);
     firstItem = itemOf(builder, sequence);
   } else {
@@ -232,8 +234,8 @@ static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
   }
   SequenceValues values = readSequence(builder, op, sequence);
   Value token = math.mul(math.sub(item, firstItem), tileTokens);
-  Value count = math.clamp(math.sub(values.numRows, token),
-                           math.constant(tileTokens));
+  Value count =
+      math.clamp(math.sub(values.numRows, token), math.constant(tileTokens));
   // An item without rows may lie past the end: keep its slices inside.
   Value isEmpty = math.compare(arith::CmpIPredicate::sle, count, zero);
   token = math.select(isEmpty, zero, token);
@@ -290,16 +292,15 @@ struct TileDecode final : public TilePattern {
 
   void emit(OpBuilder &, AttentionOp op, WorkEmitter &work) const final {
     TileSizes sizes = decodeTileSizes(op, options);
-    work.forEachItem(
-        work.numSequences(),
-        [&](OpBuilder &nested, Value item, Value kvHead, OutSlice outs) {
-          SequenceValues sequence = readSequence(nested, op, item);
-          OutSlice slice = extractRows(nested, op, outs, sequence.firstRow,
-                                       sequence.numRows, kvHead);
-          slice = emitWholeSequence(nested, op, sequence, kvHead, sizes, slice);
-          insertRowsInParallel(nested, op, slice, outs, sequence.firstRow,
-                               sequence.numRows, kvHead);
-        });
+    work.forEachItem(work.numSequences(), [&](OpBuilder &nested, Value item,
+                                              Value kvHead, OutSlice outs) {
+      SequenceValues sequence = readSequence(nested, op, item);
+      OutSlice slice = extractRows(nested, op, outs, sequence.firstRow,
+                                   sequence.numRows, kvHead);
+      slice = emitWholeSequence(nested, op, sequence, kvHead, sizes, slice);
+      insertRowsInParallel(nested, op, slice, outs, sequence.firstRow,
+                           sequence.numRows, kvHead);
+    });
   }
 };
 
@@ -318,9 +319,11 @@ struct TilePrefill final : public TilePattern {
       Value reversed = math.sub(math.sub(count, item), math.constant(1));
       RowTile tile = findQueryTile(nested, op, reversed, kvHead, sizes.tokens);
       Value row = math.add(tile.sequence.firstRow, tile.token);
-      OutSlice slice = extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+      OutSlice slice =
+          extractRows(nested, op, outs, row, tile.numTokens, kvHead);
       slice = emitRowTile(nested, op, tile, sizes, slice);
-      insertRowsInParallel(nested, op, slice, outs, row, tile.numTokens, kvHead);
+      insertRowsInParallel(nested, op, slice, outs, row, tile.numTokens,
+                           kvHead);
     });
   }
 };
@@ -336,27 +339,29 @@ struct TileMixed final : public TilePattern {
     TileSizes decode = decodeTileSizes(op, options);
     Value count = countQueryTiles(builder, op, work, prefill.tokens);
     Location loc = op.getLoc();
-    work.forEachItem(count, [&](OpBuilder &nested, Value item, Value kvHead,
-                                OutSlice outs) {
-      IndexMath math(nested, loc);
-      Value reversed = math.sub(math.sub(count, item), math.constant(1));
-      RowTile tile = findQueryTile(nested, op, reversed, kvHead, prefill.tokens);
-      Value row = math.add(tile.sequence.firstRow, tile.token);
-      OutSlice slice = extractRows(nested, op, outs, row, tile.numTokens, kvHead);
-      Value decodes =
-          math.compare(arith::CmpIPredicate::sle, tile.sequence.numRows,
-                       math.constant(decode.tokens));
-      auto branch = [&](const TileSizes &sizes) {
-        return [&, sizes](OpBuilder &inner, Location loc) {
-          OutSlice done = emitRowTile(inner, op, tile, sizes, slice);
-          scf::YieldOp::create(inner, loc, done.values());
-        };
-      };
-      auto choice = scf::IfOp::create(nested, loc, decodes, branch(decode),
-                                      branch(prefill));
-      insertRowsInParallel(nested, op, OutSlice::get(choice.getResults()), outs,
-                           row, tile.numTokens, kvHead);
-    });
+    work.forEachItem(
+        count, [&](OpBuilder &nested, Value item, Value kvHead, OutSlice outs) {
+          IndexMath math(nested, loc);
+          Value reversed = math.sub(math.sub(count, item), math.constant(1));
+          RowTile tile =
+              findQueryTile(nested, op, reversed, kvHead, prefill.tokens);
+          Value row = math.add(tile.sequence.firstRow, tile.token);
+          OutSlice slice =
+              extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+          Value decodes =
+              math.compare(arith::CmpIPredicate::sle, tile.sequence.numRows,
+                           math.constant(decode.tokens));
+          auto branch = [&](const TileSizes &sizes) {
+            return [&, sizes](OpBuilder &inner, Location loc) {
+              OutSlice done = emitRowTile(inner, op, tile, sizes, slice);
+              scf::YieldOp::create(inner, loc, done.values());
+            };
+          };
+          auto choice = scf::IfOp::create(nested, loc, decodes, branch(decode),
+                                          branch(prefill));
+          insertRowsInParallel(nested, op, OutSlice::get(choice.getResults()),
+                               outs, row, tile.numTokens, kvHead);
+        });
   }
 };
 
@@ -394,7 +399,8 @@ static void wrapBuffers(AttentionOp op) {
   state.propertiesAttr = op->getPropertiesAsAttribute();
   state.addRegion()->takeBody(op.getScore());
   Operation *onTensors = builder.create(state);
-  for (auto [result, buffer] : llvm::zip_equal(onTensors->getResults(), buffers))
+  for (auto [result, buffer] :
+       llvm::zip_equal(onTensors->getResults(), buffers))
     bufferization::MaterializeInDestinationOp::create(
         builder, loc, /*result=*/Type(), result, buffer, /*restrict=*/true,
         /*writable=*/true);
