@@ -144,11 +144,12 @@ std::string checkTable(const ProblemSpec &spec) {
     return complain("at least " + std::to_string(spec.neededPages()) +
                         " pages to hold all sequences",
                     spec.pages());
+  int64_t columns = spec.columns(); // walks all sequences
   for (int64_t b = 0; b < spec.batch(); ++b)
-    if (spec.tableKind == TableKind::Dense && spec.columns() < spec.pagesOf(b))
+    if (spec.tableKind == TableKind::Dense && columns < spec.pagesOf(b))
       return complain("kv_len of sequence " + std::to_string(b) +
                           " to be at most " +
-                          std::to_string(spec.columns() * spec.pageSize) +
+                          std::to_string(columns * spec.pageSize) +
                           " (page table columns times page size)",
                       spec.kvLens[b]);
   return checkBounds({{"pages", spec.pages(), 0}});
@@ -166,7 +167,8 @@ std::string checkMath(const ProblemSpec &spec) {
   if (spec.scale && !std::isfinite(*spec.scale))
     return complain("a finite scale", std::to_string(*spec.scale));
   if (!std::isfinite(spec.softcap) || spec.softcap < 0)
-    return complain("a softcap of at least 0", std::to_string(spec.softcap));
+    return complain("a finite softcap of at least 0",
+                    std::to_string(spec.softcap));
   if (!std::isfinite(spec.sigma) || spec.sigma < 0)
     return complain("a sigma of at least 0", std::to_string(spec.sigma));
   return {};
