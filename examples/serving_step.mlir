@@ -26,34 +26,34 @@ func.func @decode(
   return %0 : tensor<8x32x128xbf16>
 }
 
-// One sequence whose tokens are all new: lens[0] = T.
+// One sequence whose 256 tokens are all new: lens[0] = 256.
 func.func @prefill(
-    %q: tensor<?x32x128xbf16>, %k: tensor<?x16x8x128xbf16>,
+    %q: tensor<256x32x128xbf16>, %k: tensor<?x16x8x128xbf16>,
     %v: tensor<?x16x8x128xbf16>, %table: tensor<1x?xi32>,
     %lens: tensor<1xi32>, %starts: tensor<2xi32>,
-    %out: tensor<?x32x128xbf16>) -> tensor<?x32x128xbf16> {
-  %0 = paged_attn.attention auto query(%q : tensor<?x32x128xbf16>)
+    %out: tensor<256x32x128xbf16>) -> tensor<256x32x128xbf16> {
+  %0 = paged_attn.attention auto query(%q : tensor<256x32x128xbf16>)
       keys(%k : tensor<?x16x8x128xbf16>) values(%v : tensor<?x16x8x128xbf16>)
       table(%table : tensor<1x?xi32>) lens(%lens : tensor<1xi32>)
-      starts(%starts : tensor<2xi32>) outs(%out : tensor<?x32x128xbf16>)
+      starts(%starts : tensor<2xi32>) outs(%out : tensor<256x32x128xbf16>)
       {key_layout = #paged_attn.layout<"pshd">, mask = #paged_attn.mask<causal>}
-      -> tensor<?x32x128xbf16>
-  return %0 : tensor<?x32x128xbf16>
+      -> tensor<256x32x128xbf16>
+  return %0 : tensor<256x32x128xbf16>
 }
 
-// The next chunk of a long prompt: lens[0] > T, the earlier chunks are cached.
+// The next 256 tokens of a long prompt, the earlier chunks are cached: lens[0] > 256.
 func.func @chunked(
-    %q: tensor<?x32x128xbf16>, %k: tensor<?x16x8x128xbf16>,
+    %q: tensor<256x32x128xbf16>, %k: tensor<?x16x8x128xbf16>,
     %v: tensor<?x16x8x128xbf16>, %table: tensor<1x?xi32>,
     %lens: tensor<1xi32>, %starts: tensor<2xi32>,
-    %out: tensor<?x32x128xbf16>) -> tensor<?x32x128xbf16> {
-  %0 = paged_attn.attention auto query(%q : tensor<?x32x128xbf16>)
+    %out: tensor<256x32x128xbf16>) -> tensor<256x32x128xbf16> {
+  %0 = paged_attn.attention auto query(%q : tensor<256x32x128xbf16>)
       keys(%k : tensor<?x16x8x128xbf16>) values(%v : tensor<?x16x8x128xbf16>)
       table(%table : tensor<1x?xi32>) lens(%lens : tensor<1xi32>)
-      starts(%starts : tensor<2xi32>) outs(%out : tensor<?x32x128xbf16>)
+      starts(%starts : tensor<2xi32>) outs(%out : tensor<256x32x128xbf16>)
       {key_layout = #paged_attn.layout<"pshd">, mask = #paged_attn.mask<causal>}
-      -> tensor<?x32x128xbf16>
-  return %0 : tensor<?x32x128xbf16>
+      -> tensor<256x32x128xbf16>
+  return %0 : tensor<256x32x128xbf16>
 }
 
 // The whole step in one call: all ten sequences, ragged.

@@ -22,8 +22,7 @@ emit() {
 step "demo: writing the ladder of examples/serving_step.mlir to out/ladder"
 mkdir -p "$LADDER"
 cp "$EXAMPLE" "$LADDER/0-attention.mlir"
-"$BIN/paged-attn-opt" "$EXAMPLE" -o "$LADDER/1-mode.mlir" \
-  --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))'
+"$BIN/paged-attn-opt" "$EXAMPLE" --paged-attn-select-mode -o "$LADDER/1-mode.mlir"
 note "1-mode.mlir: $(wc -l <"$LADDER/1-mode.mlir") lines"
 emit tiled 2-tiled.mlir
 emit linalg 3-linalg.mlir
@@ -33,5 +32,5 @@ emit llvmir 6-serving_step.ll
 emit asm 7-serving_step.s
 emit header serving_step.h
 
-step "demo: running the step on $(nproc) threads, checked against the float64 oracle"
-"$BIN/paged-attn-run" "$EXAMPLE" --check --bench
+step "demo: running it on $(nproc) threads, checked against the float64 oracle"
+"$BIN/paged-attn-run" "$EXAMPLE" --lens="$ROOT/examples/serving_step.json" --check --bench

@@ -9,7 +9,7 @@ them stand for something else:
 
     //! @input NAME     the function NAME of the test
     //! @command PREFIX the RUN line that checks with PREFIX
-    //! @checked PREFIX the IR that the PREFIX lines require, `...` for what they skip
+    //! @checked PREFIX the IR that the PREFIX lines require
 """
 import difflib
 import pathlib
@@ -23,7 +23,7 @@ HEADER = "<!-- Written by scripts/pipeline_doc.py from test/Pipelines/ladder.mli
 
 
 def fenced(language, lines):
-    return ["", f"```{language}", *lines, "```"]
+    return ["", f"```{language}", *lines, "```", ""]
 
 
 def input_function(lines, name):
@@ -44,12 +44,12 @@ def command(lines, prefix):
 
 def as_ir(text):
     """A CHECK pattern as readable IR: %[[NAME:.*]] is %name, {{.*}} is `...`."""
-    text = re.sub(r"\[\[([A-Za-z0-9_]+)(?::[^\]]*)?\]\]", lambda m: m[1].lower(), text)
+    text = re.sub(r"\[\[([A-Za-z0-9_]+)(?::.*?)?\]\]", lambda m: m[1].lower(), text)
     return re.sub(r"\{\{[^}]*\}\}", "...", text)
 
 
 def checked(lines, prefix):
-    """What the lines of `prefix` require, with `...` where they may skip IR."""
+    """What the lines of `prefix` require, without those that forbid."""
     shown = []
     for line in lines:
         match = re.match(rf"\s*// {prefix}(-[A-Z]+)?: ?(.*)$", line)
@@ -58,11 +58,8 @@ def checked(lines, prefix):
         text = as_ir(match[2])
         if match[1] == "-SAME" and shown:
             shown[-1] += " " + text.strip()
-            continue
-        if shown and match[1] is None:
-            indent = text[: len(text) - len(text.lstrip())]
-            shown.append(f"{indent}...")
-        shown.append(text)
+        else:
+            shown.append(text)
     if not shown:
         raise SystemExit(f"{TEST}: no line checks {prefix}")
     return fenced("mlir", shown)
@@ -78,7 +75,7 @@ def page():
         text = line[3:].removeprefix(" ")
         match = re.match(r"@(\w+) (\w+)$", text)
         out.extend(makers[match[1]](lines, match[2]) if match else [text])
-    return "\n".join(out) + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).rstrip() + "\n"
 
 
 def main():

@@ -11,6 +11,7 @@
 #include "paged_attn/IR/PagedAttn.h"
 
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
 #include "mlir/IR/PatternMatch.h"
 
@@ -19,6 +20,26 @@ using namespace mlir::paged_attn;
 using namespace mlir::bufferization;
 
 namespace {
+
+/// A score region takes the buffers of tensor captures and reads them as
+/// tensors, which bufferize with its body.
+void bufferizeCaptures(RewriterBase &rewriter, AttentionOp op) {
+  if (op.getScore().empty())
+    return;
+  Block &body = op.getScore().front();
+  rewriter.setInsertionPointToStart(&body);
+  unsigned first = body.getNumArguments() - op.getCaptures().size();
+  for (auto [argument, capture] : llvm::zip_equal(
+           body.getArguments().drop_front(first), op.getCaptures())) {
+    Type type = argument.getType();
+    if (!isa<TensorType>(type))
+      continue;
+    argument.setType(capture.getType());
+    auto tensor = ToTensorOp::create(rewriter, op.getLoc(), type, argument,
+                                     /*restrict=*/true);
+    rewriter.replaceAllUsesExcept(argument, tensor, tensor);
+  }
+}
 
 /// Clones the op with buffers for tensors and without results; the results
 /// are the outs' buffers.
@@ -50,7 +71,10 @@ struct DestinationModel
     for (Region &region : op->getRegions())
       newState.addRegion()->takeBody(region);
     rewriter.setInsertionPoint(op);
-    rewriter.create(newState);
+    Operation *onBuffers = rewriter.create(newState);
+    if (auto attention = dyn_cast<AttentionOp>(onBuffers))
+      bufferizeCaptures(rewriter, attention);
+    rewriter.setInsertionPointAfter(onBuffers);
     replaceOpWithBufferizedValues(rewriter, op, outs);
     return success();
   }
@@ -74,4 +98,7 @@ void paged_attn::registerBufferizableOpInterfaceModels(
 
 void paged_attn::registerAllExtensions(DialectRegistry &registry) {
   registerBufferizableOpInterfaceModels(registry);
+  registerRuntimeVerifiableOpInterfaceModels(registry);
+  registerTilingInterfaceModels(registry);
+  registerTileOpTilingInterfaceModels(registry);
 }

@@ -96,35 +96,40 @@ void readOptions(AttentionOp op, KernelSpec &spec) {
     spec.softcap = softcap.getValue().convertToFloat();
 }
 
+KernelSpec makeSpec(func::FuncOp function, AttentionOp op) {
+  KernelSpec spec;
+  spec.name = function.getName().str();
+  readTypes(op, spec);
+  readShapes(op, spec);
+  readOptions(op, spec);
+  return spec;
+}
+
 } // namespace
 
-std::optional<KernelSpec> paged_attn::readSpec(std::string_view source,
-                                               std::string_view sourceName,
-                                               std::string &error) {
+std::vector<KernelSpec> paged_attn::readSpecs(std::string_view source,
+                                              std::string_view sourceName,
+                                              std::string &error) {
   LoweredModule module;
   if (!module.parse(source, sourceName, error))
-    return std::nullopt;
-  AttentionOp found;
-  module.getModule().walk([&](AttentionOp op) {
-    auto function = op->getParentOfType<func::FuncOp>();
-    if (!found && function && function.isPublic())
-      found = op;
-  });
-  if (!found) {
+    return {};
+  std::vector<KernelSpec> specs;
+  for (auto function : module.getModule().getOps<func::FuncOp>()) {
+    SmallVector<AttentionOp> ops;
+    function.walk([&](AttentionOp op) { ops.push_back(op); });
+    if (!function.isPublic() || ops.empty())
+      continue;
+    std::string unsupported =
+        ops.size() > 1 ? "a second one beside it" : findUnsupported(ops[0]);
+    if (!unsupported.empty()) {
+      error = "expected the attention op of '" + function.getName().str() +
+              "' to be one that random problems can feed, got one with " +
+              unsupported;
+      return {};
+    }
+    specs.push_back(makeSpec(function, ops[0]));
+  }
+  if (specs.empty())
     error = "expected a public function with a paged_attn.attention op";
-    return std::nullopt;
-  }
-  std::string unsupported = findUnsupported(found);
-  if (!unsupported.empty()) {
-    error = "expected an attention op that random problems can feed, got one "
-            "with " +
-            unsupported;
-    return std::nullopt;
-  }
-  KernelSpec spec;
-  spec.name = found->getParentOfType<func::FuncOp>().getName().str();
-  readTypes(found, spec);
-  readShapes(found, spec);
-  readOptions(found, spec);
-  return spec;
+  return specs;
 }

@@ -144,7 +144,7 @@ std::string checkTable(const ProblemSpec &spec) {
     return complain("at least " + std::to_string(spec.neededPages()) +
                         " pages to hold all sequences",
                     spec.pages());
-  int64_t columns = spec.columns(); // walks all sequences
+  int64_t columns = spec.columns();
   for (int64_t b = 0; b < spec.batch(); ++b)
     if (spec.tableKind == TableKind::Dense && columns < spec.pagesOf(b))
       return complain("kv_len of sequence " + std::to_string(b) +

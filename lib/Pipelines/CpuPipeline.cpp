@@ -80,6 +80,7 @@ void addBufferization(OpPassManager &manager) {
       bufferization::LayoutMapOption::IdentityLayoutMap;
   manager.addPass(bufferization::createOneShotBufferizePass(options));
   addCleanup(manager);
+  manager.addPass(createCanonicalizerPass()); // copies of a view to itself
 }
 
 /// Level 3a to native vectors in functions over work items.

@@ -11,13 +11,12 @@
 
 #include "paged_attn/Transforms/Passes.h"
 
-#include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace mlir::paged_attn {
@@ -105,25 +104,27 @@ struct VectorizePass
   void runOnOperation() final {
     VectorTarget target{vectorBits / 32, registers};
     copiesToLinalg();
-    SmallVector<linalg::LinalgOp> ops;
-    getOperation()->walk([&](linalg::LinalgOp op) {
-      if (op.hasPureBufferSemantics())
-        ops.push_back(op);
-    });
     IRRewriter rewriter(&getContext());
-    for (linalg::LinalgOp op : ops)
-      if (failed(vectorizeMatmul(rewriter, op, target)) &&
-          failed(vectorizeTranspose(rewriter, op, target)))
+    // Products first: they take the fill before them along.
+    for (linalg::LinalgOp op : collect<linalg::MatmulOp>())
+      (void)vectorizeMatmul(rewriter, op, target);
+    for (linalg::LinalgOp op : collect<linalg::LinalgOp>())
+      if (failed(vectorizeTranspose(rewriter, op, target)))
         (void)vectorizeRows(rewriter, op, target);
   }
 
 private:
   /// A page that is packed unchanged is a memref.copy after bufferization,
   /// which would become a call; as linalg it is vectorized like the others.
+  /// A copy onto itself, left by the updates in place, is dropped.
   void copiesToLinalg() {
     SmallVector<memref::CopyOp> copies;
     getOperation()->walk([&](memref::CopyOp op) { copies.push_back(op); });
     for (memref::CopyOp op : copies) {
+      if (op.getSource() == op.getTarget()) {
+        op.erase();
+        continue;
+      }
       auto type = dyn_cast<MemRefType>(op.getSource().getType());
       if (!type || !isa<MemRefType>(op.getTarget().getType()))
         continue;
@@ -132,6 +133,17 @@ private:
                                op.getTarget());
       op.erase();
     }
+  }
+
+  template <typename OpTy>
+  SmallVector<linalg::LinalgOp> collect() {
+    SmallVector<linalg::LinalgOp> ops;
+    getOperation()->walk([&](OpTy op) {
+      auto linalgOp = cast<linalg::LinalgOp>(op.getOperation());
+      if (linalgOp.hasPureBufferSemantics())
+        ops.push_back(linalgOp);
+    });
+    return ops;
   }
 };
 

@@ -55,7 +55,8 @@ bool isLaneType(Type element);
 bool usesLastLoop(AffineMap map);
 
 /// C += A B on f32 memrefs [R, K], [K, N], [R, N] of static shape: register
-/// blocks, one accumulator per `iter_args` value.
+/// blocks, one accumulator per `iter_args` value. A `linalg.fill` of C with 0
+/// right before `op` is erased with it.
 LogicalResult vectorizeMatmul(RewriterBase &rewriter, linalg::LinalgOp op,
                               const VectorTarget &target);
 

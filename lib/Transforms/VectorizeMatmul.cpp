@@ -4,15 +4,18 @@
 //
 // linalg.matmul on f32 memrefs: for each strip of columns and each block of
 // rows a loop over k whose accumulators are iter_args. A comes in as scalars,
-// broadcast; B as contiguous vectors.
+// broadcast; B as contiguous vectors. A fill of C with 0 right before is folded
+// in.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Vectorize.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -24,9 +27,9 @@ namespace {
 class MatmulEmitter {
 public:
   MatmulEmitter(ImplicitLocOpBuilder &builder, linalg::LinalgOp op,
-                const VectorTarget &target)
+                const VectorTarget &target, bool startsAtZero)
       : b(builder), lhs(op.getDpsInputs()[0]), rhs(op.getDpsInputs()[1]),
-        out(op.getDpsInits()[0]), target(target) {
+        out(op.getDpsInits()[0]), target(target), startsAtZero(startsAtZero) {
     auto type = cast<MemRefType>(out.getType());
     numRows = type.getDimSize(0);
     numColumns = type.getDimSize(1);
@@ -38,6 +41,8 @@ public:
 private:
   void emitStrip(Value column, ArrayRef<Piece> pieces);
   void emitBlock(Value row, int64_t rows, Value column, ArrayRef<Piece> pieces);
+  /// What `width` sums start from.
+  Value emitStart(Value row, Value column, int64_t width);
   /// One step of k: `sums[i * pieces + j] += A[row + i, k] B[k, piece j]`.
   void emitStep(Value row, Value k, Value column, ArrayRef<Piece> pieces,
                 MutableArrayRef<Value> sums);
@@ -48,6 +53,7 @@ private:
   ImplicitLocOpBuilder &b;
   Value lhs, rhs, out;
   VectorTarget target;
+  bool startsAtZero; ///< C counts as 0 whatever it holds
   int64_t numRows, numColumns, depth;
 };
 
@@ -94,9 +100,8 @@ void MatmulEmitter::emitBlock(Value row, int64_t rows, Value column,
   SmallVector<Value> sums;
   for (int64_t i = 0; i < rows; ++i)
     for (const Piece &piece : pieces)
-      sums.push_back(vector::LoadOp::create(
-          b, vectorOf(piece.width), out,
-          ValueRange{addIndex(b, row, i), addIndex(b, column, piece.offset)}));
+      sums.push_back(emitStart(addIndex(b, row, i),
+                               addIndex(b, column, piece.offset), piece.width));
 
   int64_t unroll = unrollOf(depth);
   auto loop =
@@ -120,6 +125,13 @@ void MatmulEmitter::emitBlock(Value row, int64_t rows, Value column,
           ValueRange{addIndex(b, row, i), addIndex(b, column, piece.offset)});
 }
 
+Value MatmulEmitter::emitStart(Value row, Value column, int64_t width) {
+  VectorType type = vectorOf(width);
+  if (startsAtZero)
+    return arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return vector::LoadOp::create(b, type, out, ValueRange{row, column});
+}
+
 void MatmulEmitter::emitStep(Value row, Value k, Value column,
                              ArrayRef<Piece> pieces,
                              MutableArrayRef<Value> sums) {
@@ -139,6 +151,15 @@ void MatmulEmitter::emitStep(Value row, Value k, Value column,
       sum = vector::FMAOp::create(b, factor, rhsVectors[j], sum);
     }
   }
+}
+
+/// The op right before `op` that fills `out` with 0, if there is one.
+linalg::FillOp findZeroFill(linalg::LinalgOp op, Value out) {
+  auto fill = dyn_cast_or_null<linalg::FillOp>(op->getPrevNode());
+  if (fill && fill.getOutputs()[0] == out &&
+      matchPattern(fill.getInputs()[0], m_PosZeroFloat()))
+    return fill;
+  return {};
 }
 
 /// C += A B with the plain maps, f32 throughout.
@@ -167,7 +188,10 @@ LogicalResult paged_attn::vectorizeMatmul(RewriterBase &rewriter,
   if (!hasVectorElements(rhsType) || !hasVectorElements(outType))
     return rewriter.notifyMatchFailure(op, "expected contiguous rows");
   ImplicitLocOpBuilder builder(op.getLoc(), op);
-  MatmulEmitter(builder, op, target).emit();
+  linalg::FillOp fill = findZeroFill(op, op.getDpsInits()[0]);
+  MatmulEmitter(builder, op, target, /*startsAtZero=*/bool(fill)).emit();
   rewriter.eraseOp(op);
+  if (fill)
+    rewriter.eraseOp(fill);
   return success();
 }

@@ -217,7 +217,8 @@ SmallVector<Value> RowsEmitter::emitPiece(Value column, int64_t width) {
 Value RowsEmitter::combine(bool isMaximum, Value x, Value y) {
   if (!isMaximum)
     return arith::AddFOp::create(b, x, y);
-  // One instruction on most targets, unlike arith.maximumf.
+  // One instruction on most targets, unlike arith.maximumf. A NaN may get lost:
+  // softmax meets it again in exp2.
   Value isLarger = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
   return arith::SelectOp::create(b, isLarger, x, y);
 }

@@ -34,15 +34,9 @@ std::string Domains::encode(const PrefixDomain &domain) {
   return key;
 }
 
-int32_t Domains::findEncoded(const std::string &key) const {
-  for (size_t i = 0; i < entries_.size(); ++i)
-    if (entries_[i].refs > 0 && entries_[i].key == key)
-      return int32_t(i);
-  return -1;
-}
-
 int32_t Domains::find(const PrefixDomain &domain) const {
-  return findEncoded(encode(domain));
+  auto found = byKey_.find(encode(domain));
+  return found == byKey_.end() ? -1 : found->second;
 }
 
 int32_t Domains::acquire(const PrefixDomain &domain) {
@@ -50,23 +44,32 @@ int32_t Domains::acquire(const PrefixDomain &domain) {
 }
 
 int32_t Domains::acquireEncoded(const std::string &key) {
-  int32_t index = findEncoded(key);
-  if (index >= 0) {
-    ++entries_[index].refs;
-    return index;
+  if (auto found = byKey_.find(key); found != byKey_.end()) {
+    ++entries_[found->second].refs;
+    return found->second;
   }
-  std::string copy = key; // Allocates before anything changes.
-  size_t place = 0;
-  while (place < entries_.size() && entries_[place].refs > 0)
-    ++place;
-  if (place == entries_.size())
+  if (unused_.empty()) {
+    // `release` must not allocate, so its room grows with the entries.
+    unused_.reserve(entries_.size() + 1);
     entries_.emplace_back();
-  Entry &entry = entries_[place];
-  entry.key.swap(copy);
-  entry.hash = XXH3_64bits(entry.key.data(), entry.key.size());
+    unused_.push_back(int32_t(entries_.size()) - 1);
+  }
+  int32_t index = unused_.back();
+  Entry &entry = entries_[index];
+  auto place = byKey_.emplace(key, index).first;
+  unused_.pop_back();
+  entry.key = &place->first;
+  entry.hash = XXH3_64bits(key.data(), key.size());
   entry.generation = (entry.generation + 1) & 0x7fffffffu;
   entry.refs = 1;
-  return int32_t(place);
+  return index;
 }
 
-void Domains::release(int32_t index) { --entries_[index].refs; }
+void Domains::release(int32_t index) {
+  Entry &entry = entries_[index];
+  if (--entry.refs > 0)
+    return;
+  byKey_.erase(byKey_.find(*entry.key));
+  entry.key = nullptr;
+  unused_.push_back(index);
+}

@@ -79,8 +79,7 @@ uint64_t PagePool::scoreOf(PageId page) {
     return uint64_t(meta.uses) << kPriorityShift | ++tick_;
   case EvictionPolicy::Priority:
     return uint64_t(meta.priority) << kPriorityShift |
-           (++tick_ & UINT32_MAX) << kTickShift |
-           (scores_[page] & kExpiryMask);
+           (++tick_ & UINT32_MAX) << kTickShift | (scores_[page] & kExpiryMask);
   case EvictionPolicy::Callback:
     return options_.score(options_.scoreContext,
                           IdlePage{page, int32_t(meta.uses),
@@ -244,13 +243,12 @@ Status PagePool::checkOrder() const {
   }
   int64_t listed = usesHeap() ? heapSize_ : lists_[0].count + lists_[1].count;
   if (ordered != listed || idle != idle_)
-    return Status::error(StatusCode::Internal,
-                         "expected %lld ordered and %lld idle pages, got %lld "
-                         "and %lld",
-                         static_cast<long long>(listed),
-                         static_cast<long long>(idle_),
-                         static_cast<long long>(ordered),
-                         static_cast<long long>(idle));
+    return Status::error(
+        StatusCode::Internal,
+        "expected %lld ordered and %lld idle pages, got %lld "
+        "and %lld",
+        static_cast<long long>(listed), static_cast<long long>(idle_),
+        static_cast<long long>(ordered), static_cast<long long>(idle));
   if (!usesHeap() && listed != idle_)
     return Status::error(StatusCode::Internal,
                          "expected every idle page in a list");
@@ -282,8 +280,8 @@ Status PagePool::checkInvariants(const uint32_t *refs) const {
   for (PageId page = freeHead_; page; page = meta_[page].next)
     if (++listed > numPages_ || !(meta_[page].flags & kOnFreeList) ||
         meta_[page].refs != 0 || page >= end || isGuard(page))
-      return Status::error(StatusCode::Internal,
-                           "free list broken at page %d", page);
+      return Status::error(StatusCode::Internal, "free list broken at page %d",
+                           page);
   for (PageId page = 1; page < end; ++page) {
     const PageMeta &meta = meta_[page];
     bool isFree = meta.flags & kOnFreeList;
@@ -316,14 +314,12 @@ Status PagePool::checkInvariants(const uint32_t *refs) const {
   }
   int64_t freePages = listed + std::max<int64_t>(0, usable() + 1 - end);
   if (freePages != free_ || cached != cached_ || pinned != pinned_)
-    return Status::error(StatusCode::Internal,
-                         "expected %lld free, %lld cached, %lld pinned pages, "
-                         "got %lld, %lld, %lld",
-                         static_cast<long long>(free_),
-                         static_cast<long long>(cached_),
-                         static_cast<long long>(pinned_),
-                         static_cast<long long>(freePages),
-                         static_cast<long long>(cached),
-                         static_cast<long long>(pinned));
+    return Status::error(
+        StatusCode::Internal,
+        "expected %lld free, %lld cached, %lld pinned pages, "
+        "got %lld, %lld, %lld",
+        static_cast<long long>(free_), static_cast<long long>(cached_),
+        static_cast<long long>(pinned_), static_cast<long long>(freePages),
+        static_cast<long long>(cached), static_cast<long long>(pinned));
   return checkOrder();
 }

@@ -26,10 +26,9 @@ namespace {
 
 Status failure(const char *what, const char *path) {
   int error = errno;
-  return Status::error(error == ENOENT ? StatusCode::NotFound
-                                       : StatusCode::IoError,
-                       "cannot %s '%.100s': %s", what, path,
-                       std::strerror(error));
+  return Status::error(
+      error == ENOENT ? StatusCode::NotFound : StatusCode::IoError,
+      "cannot %s '%.100s': %s", what, path, std::strerror(error));
 }
 
 class PosixFileSystem final : public FileSystem {

@@ -52,9 +52,9 @@ uint64_t ManagerImpl::now() const {
   if (options.clock)
     return options.clock(options.clockContext);
   using namespace std::chrono;
-  return uint64_t(duration_cast<milliseconds>(
-                      steady_clock::now().time_since_epoch())
-                      .count());
+  return uint64_t(
+      duration_cast<milliseconds>(steady_clock::now().time_since_epoch())
+          .count());
 }
 
 void ManagerImpl::tick() {
@@ -65,6 +65,7 @@ void ManagerImpl::tick() {
 
 Status ManagerImpl::initialize() {
   HostAllocator &allocator = options.allocator;
+  poolAllocator = allocator.allocate ? allocator : hugePageAllocator();
   if (!allocator.allocate)
     allocator = defaultHostAllocator();
   if (!options.files)
@@ -98,15 +99,14 @@ Status ManagerImpl::initialize() {
     if (!tables[g].allocate(allocator, (slots + 1) * size_t(tableWidth[g])))
       return outOfMemory();
   }
-  int64_t work = options.maxPendingWork
-                     ? options.maxPendingWork
-                     : int64_t(slots) * numGroups() * 2;
+  int64_t work = options.maxPendingWork ? options.maxPendingWork
+                                        : int64_t(slots) * numGroups() * 2;
   copyCapacity = work;
   zeroCapacity = options.fill == FillMode::None ? 0 : work + totalPages;
   slotCopyCapacity = work * 8;
-  if (!sequences.allocate(allocator, slots) ||
-      !groupStates.allocate(allocator, slots * numGroups()) ||
-      !tokens.allocate(allocator, slots * size_t(options.maxTokens)) ||
+  if (!sequences.allocate(allocator, slots + 1) ||
+      !groupStates.allocate(allocator, (slots + 1) * numGroups()) ||
+      !tokens.allocate(allocator, (slots + 1) * size_t(options.maxTokens)) ||
       !copies.allocate(allocator, size_t(copyCapacity)) ||
       !zeroes.allocate(allocator, size_t(zeroCapacity)) ||
       !slotCopies.allocate(allocator, size_t(slotCopyCapacity)) ||
@@ -124,7 +124,10 @@ Status ManagerImpl::initialize() {
 KVCacheManager::KVCacheManager(std::unique_ptr<ManagerImpl> impl)
     : impl_(std::move(impl)) {}
 
-KVCacheManager::~KVCacheManager() = default;
+KVCacheManager::~KVCacheManager() {
+  for (size_t slot = 0; slot < impl_->swaps.size(); ++slot)
+    impl_->dropSwap(int32_t(slot));
+}
 
 Status KVCacheManager::create(const ManagerOptions &options,
                               std::unique_ptr<KVCacheManager> &manager) {
@@ -218,28 +221,17 @@ PageId ManagerImpl::freshPage(int32_t group) {
   return page;
 }
 
-/// The source stays held until the list is taken. A cached source is pinned
-/// with its ancestors, so that the cache keeps its shape.
+/// The source stays referenced, with its ancestors, until the list is taken.
 void ManagerImpl::addCopy(int32_t group, PageId source, PageId target,
                           int32_t numTokens) {
-  bool pinned = pools[group]->isCached(source) &&
-                pools[group]->pin(source).isOk();
-  if (!pinned)
-    pools[group]->ref(source);
-  copies[numCopies++] =
-      PendingCopy{PageCopy{group, source, target, numTokens}, pinned};
+  pools[group]->refChain(source);
+  copies[numCopies++] = PageCopy{group, source, target, numTokens};
   ++counters.copies;
 }
 
 void ManagerImpl::releaseCopies(int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const PendingCopy &pending = copies[i];
-    PagePool &pool = *pools[pending.copy.group];
-    if (pending.pinned)
-      (void)pool.unpin(pending.copy.source);
-    else
-      pool.deref(pending.copy.source);
-  }
+  for (int64_t i = 0; i < count; ++i)
+    pools[copies[i].group]->derefChain(copies[i].source);
   std::copy(copies.data() + count, copies.data() + numCopies, copies.data());
   numCopies -= count;
 }
@@ -269,7 +261,7 @@ Status KVCacheManager::takePageCopies(PageCopy *out, int64_t capacity,
   impl_->tick();
   count = std::clamp<int64_t>(capacity, 0, impl_->numCopies);
   for (int64_t i = 0; i < count; ++i)
-    out[i] = impl_->copies[i].copy;
+    out[i] = impl_->copies[i];
   impl_->releaseCopies(count);
   return Status::ok();
 }

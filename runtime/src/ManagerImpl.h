@@ -10,11 +10,13 @@
 #ifndef PAGED_ATTN_SRC_MANAGERIMPL_H
 #define PAGED_ATTN_SRC_MANAGERIMPL_H
 
+#include "Transcode.h"
 #include "paged_attn/KVCacheManager.h"
 
 #include <mutex>
 #include <new>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace paged_attn {
@@ -36,23 +38,24 @@ public:
   uint64_t contentHash(int32_t index) const { return entries_[index].hash; }
   /// The domain as bytes, and back.
   const std::string &encoded(int32_t index) const {
-    return entries_[index].key;
+    return *entries_[index].key;
   }
   int32_t acquireEncoded(const std::string &key);
   static std::string encode(const PrefixDomain &domain);
-  int32_t indexOfRootKey(uint64_t key) const {
-    return int32_t(uint32_t(key));
-  }
+  size_t size() const { return entries_.size(); }
+  uint32_t refs(int32_t index) const { return entries_[index].refs; }
+  int32_t indexOfRootKey(uint64_t key) const { return int32_t(uint32_t(key)); }
 
 private:
   struct Entry {
-    std::string key;
+    const std::string *key = nullptr; ///< owned by `byKey_`
     uint64_t hash = 0;
     uint32_t refs = 0;
     uint32_t generation = 0; ///< 31 bits
   };
-  int32_t findEncoded(const std::string &key) const;
   std::vector<Entry> entries_;
+  std::vector<int32_t> unused_; ///< capacity for all entries
+  std::unordered_map<std::string, int32_t> byKey_;
 };
 
 /// A sequence's part in one group.
@@ -76,11 +79,13 @@ struct Sequence {
   int32_t nextUnused;
 };
 
+enum class Side : uint8_t { Keys, Values };
+
 /// What a look-up found in one group.
 struct GroupMatch {
-  int32_t pages;       ///< entries looked up (full: all of them found)
-  int32_t tokens;      ///< full groups: matched tokens, partial page included
-  PageId partialPage;  ///< page behind `pages` that begins with the rest
+  int32_t pages;      ///< entries looked up (full: all of them found)
+  int32_t tokens;     ///< full groups: matched tokens, partial page included
+  PageId partialPage; ///< page behind `pages` that begins with the rest
 };
 
 /// What a swapped sequence left elsewhere.
@@ -89,9 +94,22 @@ struct SwapRecord {
   std::string path;
 };
 
-struct PendingCopy {
-  PageCopy copy;
-  bool pinned; ///< the source is held by a pin, not by a reference
+/// A file that is mapped for reading, while this object lives.
+class MappedFile {
+public:
+  explicit MappedFile(FileSystem &files) : files_(files) {}
+  ~MappedFile();
+  MappedFile(const MappedFile &) = delete;
+  MappedFile &operator=(const MappedFile &) = delete;
+  Status open(const char *path);
+  const uint8_t *data() const { return data_; }
+  size_t size() const { return size_; }
+
+private:
+  FileSystem &files_;
+  bool isOpen_ = false;
+  const uint8_t *data_ = nullptr;
+  size_t size_ = 0;
 };
 
 struct ManagerImpl final : PoolListener {
@@ -105,20 +123,21 @@ struct ManagerImpl final : PoolListener {
   HostArray<uint8_t> owned[kMaxGroups][4];
   Domains domains;
   HostArray<Sequence> sequences;
-  HostArray<GroupState> groupStates; ///< [maxSequences][numGroups]
-  HostArray<TokenId> tokens;         ///< [maxSequences][maxTokens]
-  HostArray<PageId> tables[kMaxGroups]; ///< [maxSequences + 1][tableWidth];
-                                        ///< the last row is for peeking
+  // One row more than sequences: `scratchSlot`, for peeking and importing.
+  HostArray<GroupState> groupStates;    ///< [maxSequences + 1][numGroups]
+  HostArray<TokenId> tokens;            ///< [maxSequences + 1][maxTokens]
+  HostArray<PageId> tables[kMaxGroups]; ///< [maxSequences + 1][tableWidth]
   int64_t tableWidth[kMaxGroups] = {};
   int32_t unusedHead = -1;
   std::vector<std::unique_ptr<SwapRecord>> swaps;
-  HostArray<PendingCopy> copies;
+  HostArray<PageCopy> copies;
   HostArray<PageZero> zeroes;
   HostArray<SlotCopy> slotCopies;
   int64_t numCopies = 0, numZeroes = 0, numSlotCopies = 0;
   int64_t copyCapacity = 0, zeroCapacity = 0, slotCopyCapacity = 0;
   HostArray<CacheEvent> events;
   uint64_t nextEvent = 0;
+  HostAllocator poolAllocator; ///< of the pools' own memory
   uint64_t secret = 0;
   uint64_t stamp = 0;
   uint64_t clockStart = 0;
@@ -142,9 +161,7 @@ struct ManagerImpl final : PoolListener {
   SeqId handle(int32_t slot) const {
     return SeqId(uint64_t(sequences[slot].generation) << 32 | uint32_t(slot));
   }
-  bool workPending() const {
-    return numCopies + numZeroes + numSlotCopies > 0;
-  }
+  bool workPending() const { return numCopies + numZeroes + numSlotCopies > 0; }
   uint64_t now() const;
   /// Brings the pools' clocks up to date; once per public call.
   void tick();
@@ -152,8 +169,9 @@ struct ManagerImpl final : PoolListener {
   //===--- Steps ----------------------------------------------------------===//
   Status initialize();
   Status allocateOwnMemory();
-  Status findSlot(SeqId sequence, int32_t &slot, bool allowSwapped = false)
-      const;
+  Status allocateSide(int32_t group, Side which);
+  Status findSlot(SeqId sequence, int32_t &slot,
+                  bool allowSwapped = false) const;
   Status checkGroup(int32_t group) const;
   Status takeSlot(int32_t domain, SequenceState state, int32_t &slot);
   void releaseSlot(int32_t slot);
@@ -164,6 +182,8 @@ struct ManagerImpl final : PoolListener {
     return pools[group]->refs(page) == 1 && !pools[group]->isCached(page);
   }
   PageId freshPage(int32_t group);
+  /// The slot behind the last, for work that needs no sequence.
+  int32_t scratchSlot() const { return options.maxSequences; }
   void addCopy(int32_t group, PageId source, PageId target, int32_t tokens);
   void releaseCopies(int64_t count);
   /// Pages that a request takes of a group; `copied` tells whether the last
@@ -172,6 +192,11 @@ struct ManagerImpl final : PoolListener {
                       int64_t lookahead, bool &copied) const;
   void mapSlots(int32_t slot, const SlotRequest &request);
   void commitSlot(int32_t slot, int32_t numTokens);
+  /// Puts the next full page of a sequence through the prefix index. `store`
+  /// false only advances the chain.
+  void commitPage(int32_t slot, int32_t group, bool store);
+  /// Replaces entry `index` of every sequence that maps `from` there.
+  void replaceShared(int32_t group, int32_t index, PageId from, PageId to);
   uint64_t parentKey(int32_t slot, int32_t group, int32_t page,
                      uint64_t digest) const;
   void nextChain(int32_t group, const TokenId *tokens, uint64_t &chain,
@@ -205,15 +230,29 @@ struct ManagerImpl final : PoolListener {
     return memory[group].keys != nullptr &&
            (spec(group).isLatent() || memory[group].values != nullptr);
   }
-  Status runWork();
-  void copyPage(int32_t group, PageId source, PageId target, int32_t tokens);
+  Status needMemory(int32_t group) const;
+  /// One side of one layer of a page in pool memory.
+  PageSide pageSide(int32_t group, int32_t layer, Side side, PageId page) const;
+  int32_t numSides(int32_t group) const {
+    return spec(group).isLatent() ? 1 : 2;
+  }
+  void copyPage(int32_t group, PageId source, PageId target) const;
+  void copySlots(const SlotCopy &copy) const;
+  void fillPage(int32_t group, PageId page, FillMode mode) const;
+  void fillGuard(int32_t group) const;
   Status checkGuard(int32_t group) const;
 
   // Snapshots (Snapshot.cpp, SnapshotReader.cpp).
   Status exportSlots(const int32_t *slots, int32_t count, bool withCache,
                      std::vector<uint8_t> &bytes) const;
+  Status exportAll(std::vector<uint8_t> &bytes) const;
+  /// Adds what a snapshot holds; `intoSlot` >= 0 brings one swapped sequence
+  /// back. On failure nothing changed.
   Status importBytes(const uint8_t *bytes, size_t size, int32_t intoSlot,
-                     std::vector<SeqId> &sequences, bool wholeManager);
+                     std::vector<SeqId> &handles);
+  Status readSwap(int32_t slot, std::vector<uint8_t> &bytes) const;
+  /// Forgets a swapped sequence's bytes, its file too.
+  void dropSwap(int32_t slot);
 
   //===--- PoolListener ---------------------------------------------------===//
   void pageStored(int32_t group, PageId page, uint64_t hash,

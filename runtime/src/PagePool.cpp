@@ -89,8 +89,8 @@ Status PagePool::create(const PoolOptions &options,
   size_t pages = size_t(options.maxPages);
   bool heap = made->usesHeap();
   // Half the buckets with a heap keeps every policy under 64 bytes per page.
-  uint64_t buckets = floorPowerOfTwo(std::max<size_t>(1, heap ? pages / 2
-                                                              : pages));
+  uint64_t buckets =
+      floorPowerOfTwo(std::max<size_t>(1, heap ? pages / 2 : pages));
   uint64_t hints = floorPowerOfTwo(std::max<size_t>(1, pages / 4));
   if (!made->meta_.allocate(allocator, pages) ||
       !made->tokens_.allocate(allocator, pages * size_t(options.pageSize)) ||
@@ -150,14 +150,20 @@ PageId PagePool::allocateOne() {
   if (free_ == 0)
     reclaim(orderVictim());
   PageId page = popFree();
+  startPage(page);
+  return page;
+}
+
+void PagePool::startPage(PageId page) {
   PageMeta &meta = meta_[page];
   meta.refs = 1;
   meta.uses = 0;
   meta.priority = kDefaultPriority;
+  if (usesHeap())
+    scores_[page] = 0;
   meta.bornMs = nowMs_;
   meta.touchedMs = nowMs_;
   ++allocations_;
-  return page;
 }
 
 Status PagePool::allocate(int64_t count, PageId *pages) {
@@ -188,6 +194,24 @@ void PagePool::deref(PageId page) {
   }
   lifetimeMs_.add(nowMs_ - meta.bornMs);
   pushFree(page);
+}
+
+void PagePool::refChain(PageId page) {
+  for (PageId at = page; at != kNoPage; at = parentPage(at))
+    ref(at);
+}
+
+void PagePool::derefChain(PageId page) {
+  for (PageId at = page; at != kNoPage;) {
+    PageId parent = parentPage(at);
+    deref(at);
+    at = parent;
+  }
+}
+
+void PagePool::addChain(PageId page, uint32_t *refs) const {
+  for (PageId at = page; at != kNoPage; at = parentPage(at))
+    ++refs[at];
 }
 
 Status PagePool::pin(PageId page) {
@@ -224,15 +248,24 @@ Status PagePool::unpin(PageId page) {
   return Status::ok();
 }
 
-void PagePool::discardIfPrivate(PageId page) {
-  if ((meta_[page].flags & kIdle) && (meta_[page].flags & kInOrder) &&
-      meta_[page].uses == 0)
-    reclaim(page);
+bool PagePool::discardIfPrivate(PageId page) {
+  const PageMeta &meta = meta_[page];
+  if (meta.flags & kOnFreeList)
+    return true; // Never cached, free already.
+  if (!(meta.flags & kIdle) || !(meta.flags & kInOrder) || meta.uses > 0)
+    return false;
+  reclaim(page);
+  return true;
 }
 
+/// What is used again was reached through its ancestors: none of them may look
+/// less used, or SLRU would let it go before its tail.
 void PagePool::markShared(PageId page) {
   if (meta_[page].uses < kMaxUses)
     meta_[page].uses = (meta_[page].uses + 1u) & kMaxUses;
+  for (PageId at = parentPage(page);
+       at != kNoPage && meta_[at].uses < meta_[page].uses; at = parentPage(at))
+    meta_[at].uses = meta_[page].uses;
 }
 
 void PagePool::becomeIdle(PageId page) {
@@ -321,8 +354,6 @@ void PagePool::insert(PageId page, uint64_t hash, uint64_t parentHash,
   ++cached_;
   if (options_.policy == EvictionPolicy::FIFO)
     scores_[page] = ++tick_;
-  else if (usesHeap())
-    scores_[page] = 0;
   if (options_.listener)
     options_.listener->pageStored(options_.group, page, hash, parentHash);
 }
@@ -427,6 +458,33 @@ Status PagePool::resize(int64_t numPages) {
   return Status::ok();
 }
 
+void PagePool::takeFree(const PageId *pages, int64_t count) {
+  PageId last = 0;
+  for (int64_t i = 0; i < count; ++i)
+    last = std::max(last, pages[i]);
+  while (fresh_ <= last) {
+    --free_; // Counted as fresh, counted again by pushFree.
+    pushFree(PageId(fresh_++));
+  }
+  for (int64_t i = 0; i < count; ++i)
+    meta_[pages[i]].flags = 0;
+  int32_t *link = &freeHead_;
+  for (PageId page = freeHead_; page != 0;) {
+    PageId next = meta_[page].next;
+    if (meta_[page].flags & kOnFreeList) {
+      *link = page;
+      link = &meta_[page].next;
+    } else {
+      meta_[page].next = 0;
+    }
+    page = next;
+  }
+  *link = 0;
+  free_ -= count;
+  for (int64_t i = 0; i < count; ++i)
+    startPage(pages[i]);
+}
+
 void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     PageMeta &source = meta_[from[i]];
@@ -459,8 +517,7 @@ void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
       if (!(meta.flags & kCached) || (meta.flags & kRoot))
         continue;
       PageId parent = PageId(uint32_t(meta.parentKey));
-      if (meta_[parent].flags != kOnFreeList ||
-          keyOf(parent) != meta.parentKey)
+      if (meta_[parent].flags != kOnFreeList || keyOf(parent) != meta.parentKey)
         continue;
       PageId moved = to[meta_[parent].next];
       meta.parentKey = keyOf(moved);

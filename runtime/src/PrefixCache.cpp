@@ -24,8 +24,7 @@ namespace {
 using Lock = std::lock_guard<std::mutex>;
 
 uint64_t hashPage(const TokenId *tokens, int32_t pageSize, uint64_t seed) {
-  return XXH3_64bits_withSeed(tokens, sizeof(TokenId) * size_t(pageSize),
-                              seed);
+  return XXH3_64bits_withSeed(tokens, sizeof(TokenId) * size_t(pageSize), seed);
 }
 
 } // namespace
@@ -49,8 +48,7 @@ void ManagerImpl::startChain(int32_t slot, int32_t group) {
   gs.digest = gs.chain ^ secret;
 }
 
-void ManagerImpl::rebuildChain(int32_t slot, int32_t group,
-                               int32_t numHashed) {
+void ManagerImpl::rebuildChain(int32_t slot, int32_t group, int32_t numHashed) {
   GroupState &gs = state(slot, group);
   startChain(slot, group);
   gs.numHashed = numHashed;
@@ -78,43 +76,66 @@ uint64_t ManagerImpl::parentKey(int32_t slot, int32_t group, int32_t page,
 // Storing
 //===----------------------------------------------------------------------===//
 
+/// Forks that share an entry share all before it, so one page may stand for
+/// the other in all of them. Keeps every chain whole.
+void ManagerImpl::replaceShared(int32_t group, int32_t index, PageId from,
+                                PageId to) {
+  for (int32_t slot = 0; slot < options.maxSequences; ++slot) {
+    Sequence &sequence = sequences[slot];
+    if (sequence.state == SequenceState::Unused ||
+        index >= state(slot, group).numPages ||
+        table(slot, group)[index] != from)
+      continue;
+    table(slot, group)[index] = to;
+    pools[group]->ref(to);
+    pools[group]->deref(from);
+    ++sequence.version;
+  }
+}
+
+void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
+  GroupState &gs = state(slot, group);
+  PagePool &pool = *pools[group];
+  int32_t index = gs.numHashed++;
+  PageId &entry = table(slot, group)[index];
+  const TokenId *tokens =
+      tokensOf(slot) + int64_t(index) * spec(group).pageSize;
+  uint64_t parent = parentKey(slot, group, index, gs.digest);
+  uint64_t before = gs.chain;
+  nextChain(group, tokens, gs.chain, gs.digest);
+  if (entry == kNoPage || !store)
+    return;
+  PageId known = pool.lookup(gs.chain, parent, tokens);
+  if (known == entry)
+    return; // A fork of a committed page.
+  if (known == kNoPage) {
+    if (pool.isCached(entry))
+      return;
+    if (index == 0)
+      domains.ref(sequences[slot].domain);
+    pool.insert(entry, gs.chain, before, parent, tokens, index == 0);
+    return;
+  }
+  // The cache has these tokens already: share its page.
+  pool.recordHit(known);
+  ++sequences[slot].version;
+  if (pool.refs(entry) > 1) {
+    replaceShared(group, index, entry, known);
+    return;
+  }
+  pool.ref(known);
+  pool.deref(entry);
+  entry = known;
+}
+
 void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
-  Sequence &sequence = sequences[slot];
-  sequence.numCommitted = numTokens;
+  sequences[slot].numCommitted = numTokens;
   if (!options.prefixCache)
     return;
-  for (int32_t g = 0; g < numGroups(); ++g) {
-    GroupState &gs = state(slot, g);
-    PagePool &pool = *pools[g];
-    int32_t pageSize = spec(g).pageSize;
-    while ((gs.numHashed + 1) * int64_t(pageSize) <= numTokens) {
-      PageId &entry = table(slot, g)[gs.numHashed];
-      const TokenId *tokens =
-          tokensOf(slot) + int64_t(gs.numHashed) * pageSize;
-      uint64_t parent = parentKey(slot, g, gs.numHashed, gs.digest);
-      uint64_t before = gs.chain;
-      nextChain(g, tokens, gs.chain, gs.digest);
-      PageId known = pool.lookup(gs.chain, parent, tokens);
-      bool isRoot = gs.numHashed == 0;
-      ++gs.numHashed;
-      if (known == entry)
-        continue; // A fork of a committed page.
-      if (known == kNoPage && !pool.isCached(entry)) {
-        if (isRoot)
-          domains.ref(sequence.domain);
-        pool.insert(entry, gs.chain, before, parent, tokens, isRoot);
-        continue;
-      }
-      if (known == kNoPage)
-        continue;
-      // The cache has these tokens already: share its page.
-      pool.ref(known);
-      pool.recordHit(known);
-      pool.deref(entry);
-      entry = known;
-      ++sequence.version;
-    }
-  }
+  for (int32_t g = 0; g < numGroups(); ++g)
+    while ((state(slot, g).numHashed + 1) * int64_t(spec(g).pageSize) <=
+           numTokens)
+      commitPage(slot, g, /*store=*/true);
 }
 
 Status KVCacheManager::commit(const SeqId *sequences, int32_t count) {
@@ -155,8 +176,8 @@ Status KVCacheManager::commitTokens(SeqId sequence, int32_t numTokens) {
 //===----------------------------------------------------------------------===//
 
 void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
-                         const TokenId *tokens, int32_t numTokens,
-                         int32_t slot, GroupMatch *found) const {
+                         const TokenId *tokens, int32_t numTokens, int32_t slot,
+                         GroupMatch *found) const {
   for (int32_t g = 0; g < numGroups(); ++g) {
     const PagePool &pool = *pools[g];
     int32_t pageSize = spec(g).pageSize;
@@ -349,10 +370,10 @@ Status KVCacheManager::peekPrefix(const TokenId *tokens, int32_t numTokens,
     if (index < 0 || !impl_->options.prefixCache)
       return Status::ok();
     GroupMatch found[kMaxGroups];
-    int32_t scratch = impl_->options.maxSequences;
+    int32_t scratch = impl_->scratchSlot();
     impl_->lookUp(impl_->domains.rootKey(index),
-                  impl_->domains.contentHash(index), tokens, numTokens,
-                  scratch, found);
+                  impl_->domains.contentHash(index), tokens, numTokens, scratch,
+                  found);
     matched = impl_->commonLength(scratch, found, numTokens);
     return Status::ok();
   });
@@ -398,8 +419,7 @@ Status KVCacheManager::addMatchedSequence(SeqId match, SeqId &sequence) {
 //===----------------------------------------------------------------------===//
 
 void ManagerImpl::addEvent(EventKind kind, int32_t group, PageId page,
-                           PageId movedTo, uint64_t hash,
-                           uint64_t parentHash) {
+                           PageId movedTo, uint64_t hash, uint64_t parentHash) {
   if (options.maxEvents > 0)
     events[nextEvent % uint64_t(options.maxEvents)] =
         CacheEvent{nextEvent, kind, group, page, movedTo, hash, parentHash};

@@ -83,8 +83,8 @@ void ManagerImpl::dropPages(int32_t slot, int32_t group, int32_t from,
     if (pages[i] == kNoPage)
       continue;
     pool.deref(pages[i]);
-    if (keep == KeepCache::Drop)
-      pool.discardIfPrivate(pages[i]);
+    if (keep == KeepCache::Drop && !pool.discardIfPrivate(pages[i]))
+      keep = KeepCache::Keep;
     pages[i] = kNoPage;
   }
   gs.numPages = std::min(gs.numPages, from);
@@ -93,7 +93,7 @@ void ManagerImpl::dropPages(int32_t slot, int32_t group, int32_t from,
 void ManagerImpl::freeSlot(int32_t slot, KeepCache keep) {
   for (int32_t g = 0; g < numGroups(); ++g)
     dropPages(slot, g, 0, keep);
-  swaps[slot].reset();
+  dropSwap(slot);
   releaseSlot(slot);
 }
 
@@ -116,8 +116,6 @@ Status KVCacheManager::freeSequence(SeqId sequence, KeepCache keep) {
   int32_t slot;
   PAGED_ATTN_RETURN_IF_ERROR(impl_->findSlot(sequence, slot, true));
   impl_->tick();
-  if (impl_->swaps[slot] && !impl_->swaps[slot]->path.empty())
-    (void)impl_->options.files->remove(impl_->swaps[slot]->path.c_str());
   impl_->freeSlot(slot, keep);
   return Status::ok();
 }
@@ -126,9 +124,8 @@ Status KVCacheManager::freeSequence(SeqId sequence, KeepCache keep) {
 // Slots of tokens
 //===----------------------------------------------------------------------===//
 
-int64_t ManagerImpl::pagesNeeded(int32_t slot, int32_t group,
-                                 int64_t numTokens, int64_t lookahead,
-                                 bool &copied) const {
+int64_t ManagerImpl::pagesNeeded(int32_t slot, int32_t group, int64_t numTokens,
+                                 int64_t lookahead, bool &copied) const {
   const GroupState &gs = state(slot, group);
   int32_t pageSize = spec(group).pageSize;
   int64_t first = sequences[slot].numTokens;
@@ -198,13 +195,12 @@ Status KVCacheManager::allocateSlots(const SlotRequest *requests, int32_t count,
                            "expected tokens and counts >= 0 in request %d", i);
     if (int64_t(sequence.numTokens) + request.numTokens + request.lookahead >
         impl.options.maxTokens)
-      return Status::error(StatusCode::OutOfRange,
-                           "expected at most %d tokens, sequence %lld has %d "
-                           "and asks for %d and %d",
-                           impl.options.maxTokens,
-                           static_cast<long long>(request.sequence),
-                           sequence.numTokens, request.numTokens,
-                           request.lookahead);
+      return Status::error(
+          StatusCode::OutOfRange,
+          "expected at most %d tokens, sequence %lld has %d "
+          "and asks for %d and %d",
+          impl.options.maxTokens, static_cast<long long>(request.sequence),
+          sequence.numTokens, request.numTokens, request.lookahead);
     for (int32_t g = 0; g < impl.numGroups(); ++g) {
       bool copies;
       int64_t pages = impl.pagesNeeded(slot, g, request.numTokens,
@@ -215,12 +211,12 @@ Status KVCacheManager::allocateSlots(const SlotRequest *requests, int32_t count,
     }
   }
   for (int32_t g = 0; g < impl.numGroups(); ++g)
-    if (needed[g] > 0 &&
-        needed[g] + reservePages > impl.pools[g]->available())
+    if (needed[g] > 0 && needed[g] + reservePages > impl.pools[g]->available())
       return Status::error(StatusCode::ResourceExhausted,
                            "group %d has %lld pages left, expected %lld and a "
                            "reserve of %lld",
-                           g, static_cast<long long>(impl.pools[g]->available()),
+                           g,
+                           static_cast<long long>(impl.pools[g]->available()),
                            static_cast<long long>(needed[g]),
                            static_cast<long long>(reservePages));
   bool fills = impl.options.fill != FillMode::None;
@@ -318,7 +314,12 @@ Status ManagerImpl::truncateSlot(int32_t slot, int32_t numTokens) {
                            numTokens, g);
   for (int32_t g = 0; g < numGroups(); ++g) {
     int32_t pageSize = spec(g).pageSize;
-    dropPages(slot, g, ceilDiv(numTokens, pageSize), KeepCache::Keep);
+    int32_t kept = ceilDiv(numTokens, pageSize);
+    dropPages(slot, g, kept, KeepCache::Keep);
+    // The cache may keep what followed, so this page is not private any more.
+    PageId last = kept > 0 ? table(slot, g)[kept - 1] : kNoPage;
+    if (last != kNoPage && pools[g]->isCached(last))
+      pools[g]->markShared(last);
     if (state(slot, g).numHashed > numTokens / pageSize)
       rebuildChain(slot, g, numTokens / pageSize);
   }
@@ -356,7 +357,8 @@ Status KVCacheManager::commitTree(SeqId sequence, const int32_t *path,
   if (impl.numCopies + impl.numZeroes > 0)
     return Status::error(StatusCode::FailedPrecondition,
                          "expected the work lists to be taken");
-  if (impl.numSlotCopies + int64_t(moved) * impl.numGroups() > impl.slotCopyCapacity)
+  if (impl.numSlotCopies + int64_t(moved) * impl.numGroups() >
+      impl.slotCopyCapacity)
     return Status::error(StatusCode::ResourceExhausted,
                          "the list of slot copies holds %lld, got %d",
                          static_cast<long long>(impl.slotCopyCapacity),
@@ -400,9 +402,9 @@ Status KVCacheManager::releaseWindow(SeqId sequence, int64_t &released) {
   for (int32_t g = 0; g < impl.numGroups(); ++g) {
     if (impl.exact(g))
       continue;
-    int64_t end = std::min<int64_t>(
-        windowStart(impl.spec(g), next) / impl.spec(g).pageSize,
-        impl.state(slot, g).numPages);
+    int64_t end = std::min<int64_t>(windowStart(impl.spec(g), next) /
+                                        impl.spec(g).pageSize,
+                                    impl.state(slot, g).numPages);
     PageId *pages = impl.table(slot, g);
     for (int64_t i = end; i-- > 0;) {
       if (pages[i] == kNoPage || impl.neededByWindow(g, i, next))

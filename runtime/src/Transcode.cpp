@@ -160,8 +160,8 @@ void copyRaw(ElementType type, const uint8_t *from, int64_t fromIndex,
   }
   int nibble = from[fromIndex / 2] >> (fromIndex % 2 * 4) & 15;
   int shift = int(toIndex % 2) * 4;
-  to[toIndex / 2] = uint8_t((to[toIndex / 2] & ~(15 << shift)) |
-                            nibble << shift);
+  to[toIndex / 2] =
+      uint8_t((to[toIndex / 2] & ~(15 << shift)) | nibble << shift);
 }
 
 } // namespace
@@ -251,22 +251,30 @@ void paged_attn::writeRow(const PageSide &page, int32_t slot, int32_t head,
                  row[d] * inverse);
 }
 
-void paged_attn::copySlot(const PageSide &from, int32_t fromSlot,
-                          const PageSide &to, int32_t toSlot, float *row) {
-  bool tokenScales = from.side.scales == ScaleKind::PerTokenHead;
-  bool raw = from.side.type == to.side.type &&
-             from.side.scales == to.side.scales &&
-             (tokenScales || from.scales == to.scales);
+bool paged_attn::sameEncoding(const PageSide &from, const PageSide &to) {
+  if (from.side.type != to.side.type || from.side.scales != to.side.scales)
+    return false;
+  int64_t scales = from.side.scales == ScaleKind::PerHead     ? from.numHeads
+                   : from.side.scales == ScaleKind::PerTensor ? 1
+                                                              : 0;
+  return std::equal(from.scales, from.scales + scales, to.scales);
+}
+
+void paged_attn::copySlotRaw(const PageSide &from, int32_t fromSlot,
+                             const PageSide &to, int32_t toSlot) {
   for (int32_t h = 0; h < from.numHeads; ++h) {
-    if (!raw) {
-      readRow(from, fromSlot, h, row);
-      writeRow(to, toSlot, h, row);
-      continue;
-    }
     for (int32_t d = 0; d < from.side.dim; ++d)
       copyRaw(from.side.type, from.data, elementIndex(from, fromSlot, h, d),
               to.data, elementIndex(to, toSlot, h, d));
-    if (tokenScales && from.scales && to.scales)
+    if (from.side.scales == ScaleKind::PerTokenHead)
       *scaleOf(to, toSlot, h) = *scaleOf(from, fromSlot, h);
+  }
+}
+
+void paged_attn::convertSlot(const PageSide &from, int32_t fromSlot,
+                             const PageSide &to, int32_t toSlot, float *row) {
+  for (int32_t h = 0; h < from.numHeads; ++h) {
+    readRow(from, fromSlot, h, row);
+    writeRow(to, toSlot, h, row);
   }
 }

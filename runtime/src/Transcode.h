@@ -18,9 +18,9 @@ struct PageSide {
   int32_t pageSize;
   int32_t numHeads;
   SideSpec side;
-  uint8_t *data;  ///< sidePageBytes
-  float *scales;  ///< per token: [pageSize][numHeads]; per head: [numHeads];
-                  ///< per tensor: [1]; null: 1
+  uint8_t *data; ///< sidePageBytes
+  float *scales; ///< per token: [pageSize][numHeads]; per head: [numHeads];
+                 ///< per tensor: [1]; null: 1
 };
 
 float loadElement(ElementType type, const uint8_t *data, int64_t index);
@@ -31,9 +31,15 @@ void readRow(const PageSide &page, int32_t slot, int32_t head, float *row);
 /// Writes it; per-token scales are chosen from the row's largest magnitude.
 void writeRow(const PageSide &page, int32_t slot, int32_t head,
               const float *row);
-/// Copies all heads of one slot; bit by bit when type and scales agree.
-void copySlot(const PageSide &from, int32_t fromSlot, const PageSide &to,
-              int32_t toSlot, float *row);
+/// Whether stored bits mean the same in both: equal types and fixed scales.
+bool sameEncoding(const PageSide &from, const PageSide &to);
+/// Copies all heads of one slot bit by bit; needs `sameEncoding`. The layouts
+/// may differ.
+void copySlotRaw(const PageSide &from, int32_t fromSlot, const PageSide &to,
+                 int32_t toSlot);
+/// Copies all heads of one slot through floats; `row` [dim] is scratch.
+void convertSlot(const PageSide &from, int32_t fromSlot, const PageSide &to,
+                 int32_t toSlot, float *row);
 
 } // namespace paged_attn
 

@@ -77,10 +77,9 @@ int64_t paged_attn::sideScaleBytes(const GroupSpec &spec,
 }
 
 int64_t paged_attn::pageBytes(const GroupSpec &spec) {
-  int64_t layer = sidePageBytes(spec, spec.keys) +
-                  sideScaleBytes(spec, spec.keys) +
-                  sidePageBytes(spec, spec.values) +
-                  sideScaleBytes(spec, spec.values);
+  int64_t layer =
+      sidePageBytes(spec, spec.keys) + sideScaleBytes(spec, spec.keys) +
+      sidePageBytes(spec, spec.values) + sideScaleBytes(spec, spec.values);
   return layer * spec.numLayers;
 }
 
@@ -157,8 +156,8 @@ Status paged_attn::planMemory(const GroupSpec *specs, int32_t numGroups,
   int64_t left = budgetBytes;
   for (int32_t g = 0; g < numGroups; ++g) {
     GroupMemory &group = result.groups[g];
-    group.pages = kMinPages +
-                  int64_t(sequences * residentPages(specs[g], contextTokens));
+    group.pages =
+        kMinPages + int64_t(sequences * residentPages(specs[g], contextTokens));
     left -= group.pages * group.pageBytes;
   }
   // Largest pages first, so that what stays over is under the smallest page.

@@ -26,8 +26,8 @@ void writeTableRow(const ManagerImpl &impl, int32_t group, int32_t slot,
                    int32_t row, const BatchViews &views) {
   const PageId *pages = impl.table(slot, group);
   int32_t *out = views.pageTable + row * views.tableStride;
-  int32_t count = pagesOf(impl.sequences[slot].numTokens,
-                          impl.spec(group).pageSize);
+  int32_t count =
+      pagesOf(impl.sequences[slot].numTokens, impl.spec(group).pageSize);
   if (!views.rows) {
     std::copy_n(pages, count, out);
     std::fill(out + count, out + views.tableStride, kNoPage);
@@ -80,7 +80,9 @@ void writeSlots(const ManagerImpl &impl, int32_t group, int32_t slot,
   int32_t pageSize = impl.spec(group).pageSize;
   for (int32_t at = seq.numCommitted; at < seq.numTokens; ++at) {
     PageId page = pages[at / pageSize];
-    *out++ = page == kNoPage ? -1 : int64_t(page) * pageSize + at % pageSize;
+    // A cached page holds these tokens already (committed by a fork).
+    bool skip = page == kNoPage || impl.pools[group]->isCached(page);
+    *out++ = skip ? -1 : int64_t(page) * pageSize + at % pageSize;
   }
 }
 
@@ -141,8 +143,7 @@ Status KVCacheManager::numCommonPrefixPages(int32_t group,
   const PageId *first =
       count ? impl.table(int32_t(uint32_t(sequences[0])), group) : nullptr;
   for (int32_t i = 1; i < count; ++i) {
-    const PageId *other =
-        impl.table(int32_t(uint32_t(sequences[i])), group);
+    const PageId *other = impl.table(int32_t(uint32_t(sequences[i])), group);
     common = int32_t(std::mismatch(first, first + common, other).first - first);
   }
   pages = count ? common : 0;

@@ -2,7 +2,7 @@
 // not by kv_len: the time of a short sequence then grows with the pool. Neither
 // the number of pages nor the width of the table is ever asked for.
 
-// RUN: paged-attn-opt %s --pass-pipeline='builtin.module(func.func(paged-attn-select-mode,paged-attn-tile))' | FileCheck %s --check-prefix=TILED
+// RUN: paged-attn-opt %s --paged-attn-select-mode --paged-attn-tile | FileCheck %s --check-prefix=TILED
 // RUN: paged-attn-opt %s --paged-attn-to-linalg | FileCheck %s --check-prefix=LINALG
 
 // TILED-LABEL: func.func @decode

@@ -2,8 +2,8 @@
 // Only paged-attn-select-mode decides: what comes after it is the same whether the
 // pipeline or an earlier run chose the mode, and choosing twice changes nothing.
 
-// RUN: paged-attn-opt %s --pass-pipeline='builtin.module(func.func(paged-attn-select-mode))' -o %t.once
-// RUN: paged-attn-opt %t.once --pass-pipeline='builtin.module(func.func(paged-attn-select-mode{decode-tokens=1}))' -o %t.twice
+// RUN: paged-attn-opt %s --paged-attn-select-mode -o %t.once
+// RUN: paged-attn-opt %t.once --paged-attn-select-mode='decode-tokens=1' -o %t.twice
 // RUN: diff %t.once %t.twice
 // RUN: paged-attn-opt %t.once --paged-attn-to-linalg -o %t.a
 // RUN: paged-attn-opt %s --paged-attn-to-linalg -o %t.b

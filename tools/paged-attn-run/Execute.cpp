@@ -13,6 +13,7 @@
 #include "paged_attn/Oracle/Ceilings.h"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 
 using namespace paged_attn_run;
@@ -148,6 +149,7 @@ void bench(const oracle::Problem &problem, BoundCall &call,
 
 std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
                                            const RunOptions &options,
+                                           const CompiledKernel *shared,
                                            std::string &error) {
   std::optional<oracle::ProblemSpec> spec =
       makeSpec(configuration, options, error);
@@ -156,20 +158,17 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   error = spec->validate();
   if (!error.empty())
     return std::nullopt;
-  bool isBuilt = configuration.source.empty();
-  std::string source =
-      isBuilt ? buildModule(configuration.kernel) : configuration.source;
-  std::unique_ptr<CompiledKernel> kernel = CompiledKernel::compile(
-      source, isBuilt ? "spec" : configuration.sourceName, options.compile,
-      error);
-  if (!kernel)
-    return std::nullopt;
-  const FunctionInfo *function =
-      findFunction(*kernel, configuration.kernel.name);
-  if (!function) {
-    error = "expected a public function '" + configuration.kernel.name + "'";
-    return std::nullopt;
+  std::unique_ptr<CompiledKernel> owned;
+  if (!shared) {
+    owned = CompiledKernel::compile(buildModule(configuration.kernel), "spec",
+                                    options.compile, error);
+    if (!owned)
+      return std::nullopt;
+    shared = owned.get();
   }
+  const FunctionInfo *function =
+      findFunction(*shared, configuration.kernel.name);
+  assert(function && "specs name public functions");
   applyStaticSizes(*function, configuration.kernel, *spec);
 
   std::optional<oracle::Problem> problem =
@@ -177,7 +176,7 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   if (!problem)
     return std::nullopt;
   Arguments arguments = makeArguments(*problem);
-  std::optional<BoundCall> call = kernel->bind(*function, arguments, error);
+  std::optional<BoundCall> call = shared->bind(*function, arguments, error);
   if (!call)
     return std::nullopt;
   error = checkCall(arguments, makeLimits(problem->spec));

@@ -65,6 +65,20 @@ bool readPairs(const llvm::json::Array &pairs, Lengths &lengths,
   return true;
 }
 
+void readValue(const llvm::json::Value &value, const std::string &function,
+               Lengths &lengths, std::string &error) {
+  const llvm::json::Object *object = value.getAsObject();
+  const llvm::json::Value *named = object ? object->get(function) : nullptr;
+  if (named)
+    return readValue(*named, "", lengths, error);
+  if (const llvm::json::Array *pairs = value.getAsArray())
+    readPairs(*pairs, lengths, error);
+  else if (!object)
+    error = "expected an object with q_lens and kv_lens or a list of pairs";
+  else if (readArray(*object, "q_lens", lengths.qLens, error))
+    readArray(*object, "kv_lens", lengths.kvLens, error);
+}
+
 bool checkLengths(const Lengths &lengths, std::string &error) {
   size_t batch = lengths.qLens.size();
   if (lengths.kvLens.size() != batch)
@@ -87,24 +101,20 @@ bool checkLengths(const Lengths &lengths, std::string &error) {
 
 } // namespace
 
-bool paged_attn_run::readLengths(const std::string &path, Lengths &lengths,
+bool paged_attn_run::readLengths(const std::string &path,
+                                 const std::string &function, Lengths &lengths,
                                  std::string &error) {
   auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
   if (!file) {
     error = "cannot read " + path + ": " + file.getError().message();
     return false;
   }
-  auto value = llvm::json::parse((*file)->getBuffer());
-  if (!value) {
-    error = llvm::toString(value.takeError());
+  auto parsed = llvm::json::parse((*file)->getBuffer());
+  if (!parsed) {
+    error = llvm::toString(parsed.takeError());
     std::replace(error.begin(), error.end(), '\n', ' ');
-  } else if (const llvm::json::Array *pairs = value->getAsArray()) {
-    readPairs(*pairs, lengths, error);
-  } else if (const llvm::json::Object *object = value->getAsObject()) {
-    if (readArray(*object, "q_lens", lengths.qLens, error))
-      readArray(*object, "kv_lens", lengths.kvLens, error);
   } else {
-    error = "expected an object with q_lens and kv_lens or a list of pairs";
+    readValue(*parsed, function, lengths, error);
   }
   if (error.empty())
     checkLengths(lengths, error);

@@ -13,6 +13,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 using namespace paged_attn_run;
@@ -40,11 +41,12 @@ std::string layoutText(const compiler::LayoutSpec &layout) {
          (layout.pack > 1 ? "/" + std::to_string(layout.pack) : "");
 }
 
-void printJson(const Configuration &configuration, const RunOptions &options,
-               const Outcome &outcome) {
+llvm::json::Object makeObject(const Result &result, const RunOptions &options) {
+  const auto &[configuration, outcome] = result;
   const compiler::KernelSpec &kernel = configuration.kernel;
   bool bench = options.bench;
   llvm::json::Object object{
+      {"function", kernel.name},
       {"mode", kernel.mode},
       {"target", "cpu"},
       {"via", options.viaName},
@@ -63,33 +65,64 @@ void printJson(const Configuration &configuration, const RunOptions &options,
     object["lse_max_abs_error"] = number(outcome.checked, outcome.lseError);
     object["lse_tolerance"] = number(outcome.checked, outcome.lseTolerance);
   }
-  llvm::outs() << llvm::json::Value(std::move(object)) << "\n";
+  return object;
 }
 
-void printTable(const Configuration &configuration, const RunOptions &options,
-                const Outcome &outcome) {
-  llvm::raw_ostream &os = llvm::outs();
-  os << describe(configuration) << "\n";
-  os << llvm::format("  %-12s %12s %10s %8s %10s %8s %12s %12s  %s\n", "via",
-                     "time [us]", "GB/s", "of read", "GFLOP/s", "of FMA",
-                     "error", "tolerance", "check");
-  os << llvm::format("  %-12s %12.1f %10.2f", options.viaName.c_str(),
-                     outcome.seconds * 1e6,
-                     outcome.kvBytes / outcome.seconds * 1e-9);
-  if (options.bench)
-    os << llvm::format(" %7.1f%%", outcome.bandwidthRatio * 100);
-  else
-    os << llvm::format(" %8s", "-");
-  os << llvm::format(" %10.2f", outcome.operations / outcome.seconds * 1e-9);
-  if (options.bench)
-    os << llvm::format(" %7.1f%%", outcome.flopsRatio * 100);
-  else
-    os << llvm::format(" %8s", "-");
-  if (outcome.checked)
-    os << llvm::format(" %12.2e %12.2e", outcome.maxError, outcome.tolerance);
-  else
-    os << llvm::format(" %12s %12s", "-", "-");
-  os << "  " << getVerdict(outcome) << "\n";
+void printJson(const std::vector<Result> &results, const RunOptions &options) {
+  if (results.size() == 1) {
+    llvm::outs() << llvm::json::Value(makeObject(results[0], options)) << "\n";
+    return;
+  }
+  llvm::json::Array functions;
+  bool passed = true;
+  for (const Result &result : results) {
+    functions.push_back(makeObject(result, options));
+    passed &= result.outcome.passed;
+  }
+  const char *verdict = !options.check ? "skipped" : passed ? "pass" : "fail";
+  llvm::outs() << llvm::json::Value(llvm::json::Object{
+                      {"check", verdict}, {"functions", std::move(functions)}})
+               << "\n";
+}
+
+/// Text of a number, or a dash.
+std::string cell(bool isKnown, const char *format, double value) {
+  if (!isKnown)
+    return "-";
+  char text[32];
+  snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+void printRow(const Result &result, const RunOptions &options) {
+  const Outcome &outcome = result.outcome;
+  const compiler::KernelSpec &kernel = result.configuration.kernel;
+  auto percent = [&](double ratio) {
+    return cell(options.bench, "%.1f%%", ratio * 100);
+  };
+  auto error = [&](double value) {
+    return cell(outcome.checked, "%.2e", value);
+  };
+  llvm::outs() << llvm::format(
+      "  %-12s %-9s %12.1f %9.2f %8s %9.2f %8s %10s %10s  %s\n",
+      kernel.name.c_str(), options.viaName.c_str(), outcome.seconds * 1e6,
+      outcome.kvBytes / outcome.seconds * 1e-9,
+      percent(outcome.bandwidthRatio).c_str(),
+      outcome.operations / outcome.seconds * 1e-9,
+      percent(outcome.flopsRatio).c_str(), error(outcome.maxError).c_str(),
+      error(outcome.tolerance).c_str(), getVerdict(outcome));
+}
+
+void printTable(const std::vector<Result> &results, const RunOptions &options) {
+  for (const Result &result : results)
+    llvm::outs() << result.configuration.kernel.name << ": "
+                 << describe(result.configuration) << "\n";
+  llvm::outs() << llvm::format(
+      "  %-12s %-9s %12s %9s %8s %9s %8s %10s %10s  %s\n", "function", "via",
+      "time [us]", "GB/s", "of read", "GFLOP/s", "of FMA", "error", "tolerance",
+      "check");
+  for (const Result &result : results)
+    printRow(result, options);
 }
 
 } // namespace
@@ -98,7 +131,7 @@ std::string paged_attn_run::describe(const Configuration &configuration) {
   const compiler::KernelSpec &kernel = configuration.kernel;
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << kernel.mode << ": " << configuration.lengths.qLens.size()
+  os << kernel.mode << ", " << configuration.lengths.qLens.size()
      << " sequences, " << countTokens(configuration) << " tokens, heads "
      << kernel.numHeads << "/" << kernel.numKVHeads << ", dims "
      << kernel.keyDim << "/" << kernel.valueDim << ", page " << kernel.pageSize
@@ -126,11 +159,10 @@ std::string paged_attn_run::describe(const Configuration &configuration) {
   return text;
 }
 
-void paged_attn_run::report(const Configuration &configuration,
-                            const RunOptions &options, const Outcome &outcome,
-                            bool json) {
+void paged_attn_run::report(const std::vector<Result> &results,
+                            const RunOptions &options, bool json) {
   if (json)
-    printJson(configuration, options, outcome);
+    printJson(results, options);
   else
-    printTable(configuration, options, outcome);
+    printTable(results, options);
 }

@@ -33,7 +33,6 @@ struct Configuration {
   uint64_t seed = 0;
   bool poisonHidden = false; ///< NaN also in pages that the mask hides
   bool identityPages = false;
-  std::string source, sourceName; ///< a user's module; empty: build one
 };
 
 /// How to run it.
@@ -55,8 +54,10 @@ struct Outcome {
   double lseError = 0, lseTolerance = 0;
 };
 
-/// Reads `{"q_lens": [...], "kv_lens": [...]}` or a list of [q, kv] pairs.
-bool readLengths(const std::string &path, Lengths &lengths, std::string &error);
+/// Reads `{"q_lens": [...], "kv_lens": [...]}` or a list of [q, kv] pairs, or
+/// either under the name of `function`.
+bool readLengths(const std::string &path, const std::string &function,
+                 Lengths &lengths, std::string &error);
 
 /// Ragged lengths for a mode: the first sequence has the full `qLen` and
 /// `context`, the others are drawn from the seed (all full when `uniform`).
@@ -74,13 +75,23 @@ Configuration drawConfiguration(uint64_t seed);
 /// The configuration in one line, for messages.
 std::string describe(const Configuration &configuration);
 
-/// Compiles, makes the problem, runs, checks and measures.
+/// Makes the problem, runs, checks and measures. Compiles the configuration's
+/// kernel unless `shared` already holds its function.
 std::optional<Outcome> run(const Configuration &configuration,
-                           const RunOptions &options, std::string &error);
+                           const RunOptions &options,
+                           const compiler::CompiledKernel *shared,
+                           std::string &error);
 
-/// Prints a table, or one JSON object.
-void report(const Configuration &configuration, const RunOptions &options,
-            const Outcome &outcome, bool json);
+/// A configuration and what came out.
+struct Result {
+  Configuration configuration;
+  Outcome outcome;
+};
+
+/// Prints a table, or one JSON object: of the only result, or with all of them
+/// under "functions".
+void report(const std::vector<Result> &results, const RunOptions &options,
+            bool json);
 
 } // namespace paged_attn_run
 

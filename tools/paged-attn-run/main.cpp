@@ -54,6 +54,9 @@ struct Flag : cl::opt<T> {
 
 cl::opt<std::string> inputPath(cl::Positional, cl::desc("[IN.mlir]"),
                                cl::cat(category));
+Flag<std::string> functionName("function",
+                               "the function of IN.mlir to run (default: all)",
+                               "");
 Flag<std::string> mode("mode", "auto, prefill, decode or mixed", "decode");
 Flag<int64_t> batch("batch", "sequences", 1);
 Flag<int64_t> qLen("q-len",
@@ -65,7 +68,7 @@ Flag<int64_t> context("context", "most tokens of a sequence in the cache",
 Flag<bool> uniform("uniform", "all sequences have q-len and context", false);
 Flag<std::string> lens("lens",
                        "JSON file of lengths: {\"q_lens\": [], \"kv_lens\": "
-                       "[]} or pairs [[q, kv], ...]",
+                       "[]} or pairs [[q, kv], ...], or these by function",
                        "");
 Flag<int64_t> padding("padding", "query rows past the last sequence", 0);
 Flag<int64_t> heads("heads", "query heads", 32);
@@ -224,19 +227,25 @@ bool readKernel(KernelSpec &kernel, std::string &error) {
   return true;
 }
 
-bool readSource(Configuration &configuration, std::string &error) {
+/// Reads the user's module: its text and what its functions compute.
+bool readSource(std::string &source, std::vector<KernelSpec> &kernels,
+                std::string &error) {
   auto file = llvm::MemoryBuffer::getFileOrSTDIN(inputPath);
   if (!file) {
     error = "cannot read " + inputPath + ": " + file.getError().message();
     return false;
   }
-  configuration.source = (*file)->getBuffer().str();
-  configuration.sourceName = inputPath;
-  std::optional<KernelSpec> kernel =
-      readSpec(configuration.source, inputPath.getValue(), error);
-  if (kernel)
-    configuration.kernel = *kernel;
-  return kernel.has_value();
+  source = (*file)->getBuffer().str();
+  kernels = readSpecs(source, inputPath.getValue(), error);
+  if (!functionName.empty()) {
+    llvm::erase_if(kernels, [](const KernelSpec &kernel) {
+      return kernel.name != functionName;
+    });
+    if (kernels.empty() && error.empty())
+      error = "expected function to be one with an attention op, got '" +
+              functionName + "'";
+  }
+  return error.empty();
 }
 
 /// Lengths that fit `configuration.kernel`.
@@ -244,7 +253,7 @@ bool makeLengths(Configuration &configuration, std::string &error) {
   const KernelSpec &kernel = configuration.kernel;
   Lengths &lengths = configuration.lengths;
   if (!lens.empty())
-    return readLengths(lens, lengths, error);
+    return readLengths(lens, kernel.name, lengths, error);
   LengthRequest request;
   request.mode = kernel.mode;
   request.batch = kernel.batch == kDynamicSize ? batch : kernel.batch;
@@ -289,14 +298,14 @@ bool makePadding(Configuration &configuration, std::string &error) {
   return error.empty();
 }
 
-bool readConfiguration(Configuration &configuration, std::string &error) {
-  if (inputPath.empty() ? !readKernel(configuration.kernel, error)
-                        : !readSource(configuration, error))
-    return false;
+/// Everything about a run of `kernel` but how.
+bool makeConfiguration(const KernelSpec &kernel, Configuration &configuration,
+                       std::string &error) {
+  configuration.kernel = kernel;
   configuration.seed = seed;
   configuration.identityPages = identity;
   configuration.poisonHidden = poisonHidden;
-  if (configuration.kernel.keyLayout.dims.find('l') != std::string::npos) {
+  if (kernel.keyLayout.dims.find('l') != std::string::npos) {
     configuration.numLayers = layers;
     configuration.layer = layers - 1;
   }
@@ -325,7 +334,8 @@ int runRandom(const RunOptions &options) {
   for (int64_t i = 0; i < randomCount; ++i) {
     Configuration configuration = drawConfiguration(seed + i);
     std::string error;
-    std::optional<Outcome> outcome = run(configuration, options, error);
+    std::optional<Outcome> outcome =
+        run(configuration, options, nullptr, error);
     if (outcome && outcome->passed)
       continue;
     ++numFailed;
@@ -349,6 +359,35 @@ int runRandom(const RunOptions &options) {
   return numFailed ? kCheckFailed : 0;
 }
 
+/// Runs what the flags say, or each function of the user's module.
+bool runAll(const RunOptions &options, std::vector<Result> &results,
+            std::string &error) {
+  std::vector<KernelSpec> kernels(1);
+  std::unique_ptr<CompiledKernel> shared;
+  std::string source;
+  if (inputPath.empty() ? !readKernel(kernels[0], error)
+                        : !readSource(source, kernels, error))
+    return false;
+  for (const KernelSpec &kernel : kernels) {
+    results.emplace_back();
+    if (!makeConfiguration(kernel, results.back().configuration, error))
+      return false;
+  }
+  if (!inputPath.empty())
+    shared = CompiledKernel::compile(source, inputPath.getValue(),
+                                     options.compile, error);
+  if (!error.empty())
+    return false;
+  for (Result &result : results) {
+    std::optional<Outcome> outcome =
+        run(result.configuration, options, shared.get(), error);
+    if (!outcome)
+      return false;
+    result.outcome = *outcome;
+  }
+  return true;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -367,12 +406,12 @@ int main(int argc, char **argv) {
     return fail(error);
   if (randomCount > 0)
     return runRandom(options);
-  Configuration configuration;
-  if (!readConfiguration(configuration, error))
+  std::vector<Result> results;
+  if (!runAll(options, results, error))
     return fail(error);
-  std::optional<Outcome> outcome = run(configuration, options, error);
-  if (!outcome)
-    return fail(error);
-  report(configuration, options, *outcome, json);
-  return outcome->checked && !outcome->passed ? kCheckFailed : 0;
+  report(results, options, json);
+  bool failed = llvm::any_of(results, [](const Result &result) {
+    return result.outcome.checked && !result.outcome.passed;
+  });
+  return failed ? kCheckFailed : 0;
 }

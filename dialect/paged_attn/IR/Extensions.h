@@ -19,7 +19,18 @@ namespace mlir::paged_attn {
 /// Outs are bufferized in place; ins are only read.
 void registerBufferizableOpInterfaceModels(DialectRegistry &registry);
 
-/// Everything below, for one call.
+/// `-generate-runtime-verification` checks lengths, starts and the page ids
+/// that attention, append and gather use.
+void registerRuntimeVerifiableOpInterfaceModels(DialectRegistry &registry);
+
+/// attention on tensors is tiled over T and Hkv.
+void registerTilingInterfaceModels(DialectRegistry &registry);
+
+/// online_update on tensors is tiled over rows and keys; keys also as a
+/// partial reduction (outer parallel) that combine merges.
+void registerTileOpTilingInterfaceModels(DialectRegistry &registry);
+
+/// Everything above, for one call.
 void registerAllExtensions(DialectRegistry &registry);
 
 } // namespace mlir::paged_attn

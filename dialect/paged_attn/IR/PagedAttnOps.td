@@ -25,7 +25,9 @@ class PagedAttn_DestinationOp<string mnemonic, list<Trait> traits = []>
     : PagedAttn_Op<mnemonic, !listconcat(traits, [
         DestinationStyleOpInterface,
         DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
-        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>])>;
+        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>])> {
+  let hasFolder = 1;
+}
 
 /// A tensor or a memref of a fixed rank.
 class PagedAttn_Buffer<list<int> ranks, list<Type> types, string summary>
@@ -169,7 +171,6 @@ def PagedAttn_AttentionOp : PagedAttn_DestinationOp<"attention",
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let hasCanonicalizer = 1;
-  let hasFolder = 1;
   let extraClassDeclaration = [{
     MutableOperandRange getDpsInitsMutable();
 

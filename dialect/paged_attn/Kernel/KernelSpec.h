@@ -67,12 +67,12 @@ struct KernelSpec {
 /// operands in the op's order. Its parser and verifier judge the spec.
 std::string buildModule(const KernelSpec &spec);
 
-/// The spec of the first attention op of a public function in the module
-/// `source`. Nothing and a one-line `error` when there is none, or it has
-/// operands that a spec does not describe.
-std::optional<KernelSpec> readSpec(std::string_view source,
-                                   std::string_view sourceName,
-                                   std::string &error);
+/// The spec of the attention op of each public function that has one, in the
+/// order of the module `source`. Empty and a one-line `error` when there is
+/// none, or one has operands that a spec does not describe.
+std::vector<KernelSpec> readSpecs(std::string_view source,
+                                  std::string_view sourceName,
+                                  std::string &error);
 
 } // namespace mlir::paged_attn
 

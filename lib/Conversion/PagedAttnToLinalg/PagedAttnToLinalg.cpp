@@ -2,12 +2,14 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The pass over tile ops: each becomes linalg on static tiles, in place.
+// The pass: tile ops become linalg on static tiles, in place; append, gather,
+// copy_pages and merge_states become loops over slots.
 //
 //===----------------------------------------------------------------------===//
 
 #include "paged_attn/Conversion/Passes.h"
 
+#include "PagedAttnToLinalg.h"
 #include "TileOps.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -17,6 +19,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::paged_attn {
@@ -46,6 +49,10 @@ struct ConvertPagedAttnToLinalgPass
   using Base::Base;
 
   void runOnOperation() final {
+    RewritePatternSet patterns(&getContext());
+    populateAuxiliaryOpPatterns(patterns);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      return signalPassFailure();
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<LoadQueryOp, LoadTileOp, OnlineUpdateOp, CombineOp, FinalizeOp>(

@@ -83,19 +83,12 @@ private:
 
 } // namespace
 
-/// V's factors; latent values are the keys themselves.
-static Value valueScale(AttentionOp op) {
-  if (op.isLatent() && !op.getValueScale())
-    return op.getKeyScale();
-  return op.getValueScale();
-}
-
 AttentionLoops::AttentionLoops(Emitter &emitter, AttentionOp op)
     : e(emitter), op(op), keys{op.getKeys(), op.getKeyLayout(), Part::Key,
                                op.getLayer(), op.getKeyScale()},
       values{op.getValuePool(), op.getValueLayoutOrDefault(),
              op.isLatent() ? Part::Key : Part::Value, op.getLayer(),
-             valueScale(op)},
+             op.isLatent() ? op.getKeyScale() : op.getValueScale()},
       table{op.getPageTable(), op.getPageIndices(), op.getPageIndptr()},
       rows(emitter, op.getKvLens(), op.getQueryStarts(),
            emitter.dim(op.getQuery(), 0)),
@@ -119,11 +112,11 @@ Value AttentionLoops::makeScratch() {
   auto type = MemRefType::get({size}, e.getF32Type());
   if (ShapedType::isDynamic(size))
     return memref::AllocOp::create(e, type, e.dim(op.getOut(), 2));
-  if (size > kMaxStackRow)
-    return memref::AllocOp::create(e, type);
-  OpBuilder::InsertionGuard guard(e);
   Operation *scope =
       op->getParentWithTrait<OpTrait::AutomaticAllocationScope>();
+  if (!scope || size > kMaxStackRow)
+    return memref::AllocOp::create(e, type);
+  OpBuilder::InsertionGuard guard(e);
   e.setInsertionPointToStart(&scope->getRegion(0).front());
   return memref::AllocaOp::create(e, type);
 }

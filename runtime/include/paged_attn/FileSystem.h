@@ -43,8 +43,8 @@ PAGED_ATTN_EXPORT FileSystem &posixFileSystem();
 /// Writes `bytes` to `path + ".tmp"`, syncs, renames over `path` and syncs the
 /// folder. On failure `path` is as it was and the temporary file is removed.
 PAGED_ATTN_EXPORT Status writeFileAtomically(FileSystem &files,
-                                             const char *path,
-                                             const void *data, size_t bytes);
+                                             const char *path, const void *data,
+                                             size_t bytes);
 
 } // namespace paged_attn
 

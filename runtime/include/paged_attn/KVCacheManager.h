@@ -27,6 +27,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace paged_attn {
@@ -82,7 +83,7 @@ struct PoolMemory {
   uint8_t *values = nullptr; ///< null for latent groups
   int64_t keyPageStride = 0, keyLayerStride = 0;     ///< bytes
   int64_t valuePageStride = 0, valueLayerStride = 0; ///< bytes
-  float *keyScales = nullptr;   ///< [layers][pages][slots][heads] per token,
+  float *keyScales = nullptr;   ///< [layers][maxPages][slots][heads] per token,
                                 ///< [layers][heads] per head, [layers] per
                                 ///< tensor, null for none
   float *valueScales = nullptr; ///< same for values
@@ -148,10 +149,10 @@ struct ViewRow {
 
 /// The caller's buffers for one group; null ones are skipped.
 struct BatchViews {
-  int32_t *pageTable = nullptr;  ///< [numSequences][tableStride], -1 unmapped
-  int64_t tableStride = 0;       ///< entries
-  ViewRow *rows = nullptr;       ///< [numSequences], same buffer as last time
-  int32_t *pageIndptr = nullptr; ///< CSR [numSequences + 1]
+  int32_t *pageTable = nullptr;   ///< [numSequences][tableStride], -1 unmapped
+  int64_t tableStride = 0;        ///< entries
+  ViewRow *rows = nullptr;        ///< [numSequences], same buffer as last time
+  int32_t *pageIndptr = nullptr;  ///< CSR [numSequences + 1]
   int32_t *pageIndices = nullptr; ///< CSR [indicesCapacity], -1 for released
   int64_t indicesCapacity = 0;    ///< entries
   int32_t *lastPageTokens = nullptr; ///< [numSequences], 0 when empty
@@ -307,18 +308,25 @@ private:
   std::unique_ptr<ManagerImpl> impl_;
 };
 
+/// Number of sequences in a snapshot (swapped ones included, cached prefixes
+/// not); DataLoss when the bytes are not a whole snapshot.
+PAGED_ATTN_EXPORT Status countSequences(const uint8_t *bytes, size_t size,
+                                        int32_t &count);
+
 /// The set of cached pages as events tell it.
 class PAGED_ATTN_EXPORT EventReplay {
 public:
-  /// Applies events in order; FailedPrecondition on a hole or contradiction.
+  /// Applies events in order; FailedPrecondition on a hole or contradiction,
+  /// with the events before it applied.
   Status apply(const CacheEvent *events, int64_t count);
   /// Hash of a cached page, or 0 when the page is not cached.
   uint64_t hashOf(int32_t group, PageId page) const;
   int64_t numCached(int32_t group) const;
 
 private:
+  Status applyOne(const CacheEvent &event);
   uint64_t next_ = 0;
-  std::vector<uint64_t> hashes_[kMaxGroups];
+  std::unordered_map<PageId, uint64_t> pages_[kMaxGroups];
 };
 
 } // namespace paged_attn

@@ -36,10 +36,10 @@ enum class EvictionPolicy : uint8_t {
 /// What a scoring callback sees of an idle page.
 struct IdlePage {
   PageId page;
-  int32_t uses;        ///< hits since it was cached, saturates at 127
-  int32_t priority;    ///< 0..100
-  uint32_t bornMs;     ///< hand-out, milliseconds of the pool's clock
-  uint32_t touchedMs;  ///< last use
+  int32_t uses;       ///< hits since it was cached, saturates at 127
+  int32_t priority;   ///< 0..100
+  uint32_t bornMs;    ///< hand-out, milliseconds of the pool's clock
+  uint32_t touchedMs; ///< last use
 };
 
 /// Score of a page that became idle; the lowest goes first. Must not call the
@@ -68,12 +68,12 @@ protected:
 
 /// How to make a pool.
 struct PoolOptions {
-  int64_t maxPages = 0;  ///< upper bound for `grow`; sizes the arrays
-  int64_t numPages = 0;  ///< pages at the start, null (and guard) included
-  int32_t pageSize = 16; ///< slots in a page
-  int32_t group = 0;     ///< passed to the listener
-  bool guardPage = false;  ///< the page `maxPages - 1` is never handed out
-  bool exactChain = true;  ///< parents are pages (full groups), not digests
+  int64_t maxPages = 0;   ///< upper bound for `grow`; sizes the arrays
+  int64_t numPages = 0;   ///< pages at the start, null (and guard) included
+  int32_t pageSize = 16;  ///< slots in a page
+  int32_t group = 0;      ///< passed to the listener
+  bool guardPage = false; ///< the page `maxPages - 1` is never handed out
+  bool exactChain = true; ///< parents are pages (full groups), not digests
   EvictionPolicy policy = EvictionPolicy::LRU;
   EvictionScore score = nullptr; ///< for `Callback`
   void *scoreContext = nullptr;
@@ -117,6 +117,9 @@ private:
 
 /// The allocator over calloc, whose untouched pages cost no memory.
 PAGED_ATTN_EXPORT HostAllocator defaultHostAllocator();
+/// The allocator of pools: mapped memory on 2 MiB boundaries, with huge pages
+/// asked for where the system has them.
+PAGED_ATTN_EXPORT HostAllocator hugePageAllocator();
 
 /// Priority of pages that nobody set one for (the default of TensorRT-LLM).
 inline constexpr int kDefaultPriority = 35;
@@ -150,12 +153,18 @@ public:
   void ref(PageId page);
   /// Drops a reference. Drop the tail of a sequence before its head.
   void deref(PageId page);
+  /// References a page and the cached pages before it (full groups), so that
+  /// the tail of a chain never outlives its head.
+  void refChain(PageId page);
+  /// Drops what `refChain` took, tail first.
+  void derefChain(PageId page);
   /// Holds a cached page and the cached pages before it (full groups) until
   /// `unpin`; at most 4095 times per page.
   Status pin(PageId page);
   Status unpin(PageId page);
-  /// Reclaims an idle page that nothing but its own sequence ever used.
-  void discardIfPrivate(PageId page);
+  /// Reclaims an idle page that nothing but its own sequence ever used; false
+  /// when it stays. What stands before a page that stays must stay, too.
+  bool discardIfPrivate(PageId page);
   /// Remembers that a second sequence uses this page.
   void markShared(PageId page);
 
@@ -175,8 +184,7 @@ public:
   void insert(PageId page, uint64_t hash, uint64_t parentHash,
               uint64_t parentKey, const TokenId *tokens, bool isRoot);
   /// The cached page with exactly these tokens under this parent, or kNoPage.
-  PageId lookup(uint64_t hash, uint64_t parentKey,
-                const TokenId *tokens) const;
+  PageId lookup(uint64_t hash, uint64_t parentKey, const TokenId *tokens) const;
   /// A cached page under this parent that begins with `tokens`: its page and
   /// how many of the `count` tokens agree (0: none). Best effort: only the
   /// last stored page per parent and first token is remembered.
@@ -188,6 +196,9 @@ public:
   }
   uint64_t hashOf(PageId page) const { return meta_[page].hash; }
   uint64_t parentKeyOf(PageId page) const { return meta_[page].parentKey; }
+  /// The cached page before a cached page of a full group, or kNoPage for
+  /// roots and windowed groups.
+  PageId parentPage(PageId page) const;
   bool isRoot(PageId page) const { return meta_[page].flags & kRoot; }
 
   /// Removes every idle page from the cache.
@@ -201,6 +212,13 @@ public:
   /// Raises or lowers the number of pages. Lowering needs the pages above the
   /// new end to be free or idle.
   Status resize(int64_t numPages);
+  bool isPinned(PageId page) const { return meta_[page].pins != 0; }
+  bool isFree(PageId page) const {
+    return isUsable(page) &&
+           (page >= fresh_ || (meta_[page].flags & kOnFreeList));
+  }
+  /// Hands out these free pages, each once, with one reference each.
+  void takeFree(const PageId *pages, int64_t count);
   /// Renames active pages `from[i]` to the active, uncached pages `to[i]`;
   /// references, identity in the index and pins go along, `from` gets free.
   void move(const PageId *from, const PageId *to, int64_t count);
@@ -209,8 +227,11 @@ public:
   /// Counts a hit of a cached page (histograms, LFU, SLRU).
   void recordHit(PageId page);
   void fillStats(GroupStats &stats) const;
+  /// Adds what `refChain(page)` took to `refs` [maxPages].
+  void addChain(PageId page, uint32_t *refs) const;
   /// Checks every list, counter and index; the text names what is broken.
-  /// `refs` [maxPages] holds the references that the owner knows of.
+  /// `refs` [maxPages] holds the references that the owner knows of, pins
+  /// aside; null: not compared.
   Status checkInvariants(const uint32_t *refs) const;
 
 private:
@@ -251,9 +272,9 @@ private:
   bool isGuard(PageId page) const {
     return options_.guardPage && page == options_.maxPages - 1;
   }
-  PageId parentPage(PageId page) const;
   void pushFree(PageId page);
   PageId popFree();
+  void startPage(PageId page);
   void reclaim(PageId page);
   void unlinkBucket(PageId page);
   void linkBucket(PageId page);

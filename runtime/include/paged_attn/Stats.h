@@ -41,34 +41,34 @@ struct GroupStats {
   int64_t reclaimablePages = 0; ///< cached and referenced by nobody
   int64_t freePages = 0;        ///< hold nothing
   int64_t pinnedPages = 0;
-  int64_t runs = 0;             ///< runs of consecutive pages over sequences
-  int64_t mappedPages = 0;      ///< page-table entries over sequences
-  int64_t wastedSlots = 0;      ///< empty slots of last pages
-  double fragmentation = 0;     ///< (runs - tables) / (mapped - tables), 0 best
-  uint64_t allocations = 0;     ///< pages handed out
-  uint64_t releases = 0;        ///< pages that lost their last reference
-  uint64_t evictions = 0;       ///< cached pages reclaimed
-  Histogram lifetimeMs;         ///< hand-out to reclaim
-  Histogram idleMs;             ///< last use to eviction
-  Histogram reuseGapMs;         ///< last use to the next hit
+  int64_t runs = 0;         ///< runs of consecutive pages over sequences
+  int64_t mappedPages = 0;  ///< page-table entries over sequences
+  int64_t wastedSlots = 0;  ///< empty slots of last pages
+  double fragmentation = 0; ///< (runs - tables) / (mapped - tables), 0 best
+  uint64_t allocations = 0; ///< pages handed out
+  uint64_t releases = 0;    ///< pages that lost their last reference
+  uint64_t evictions = 0;   ///< cached pages reclaimed
+  Histogram lifetimeMs;     ///< hand-out to reclaim
+  Histogram idleMs;         ///< last use to eviction
+  Histogram reuseGapMs;     ///< last use to the next hit
 };
 
 /// Counters of a manager.
 struct ManagerStats {
   int32_t numGroups = 0;
   GroupStats groups[kMaxGroups];
-  int64_t sequences = 0;        ///< live, swapped ones included
+  int64_t sequences = 0; ///< live, swapped ones included
   int64_t swappedSequences = 0;
-  int64_t cachedTokens = 0;     ///< tokens of live sequences
-  uint64_t prefixQueries = 0;   ///< match_prefix calls
+  int64_t cachedTokens = 0;   ///< tokens of live sequences
+  uint64_t prefixQueries = 0; ///< match_prefix calls
   uint64_t queriedTokens = 0;
-  uint64_t hitTokens = 0;       ///< tokens served from the cache
-  uint64_t partialHits = 0;     ///< matches that copied a page
-  uint64_t copies = 0;          ///< page copies asked for
-  uint64_t moves = 0;           ///< page moves of compactions
+  uint64_t hitTokens = 0;   ///< tokens served from the cache
+  uint64_t partialHits = 0; ///< matches that copied a page
+  uint64_t copies = 0;      ///< page copies asked for
+  uint64_t moves = 0;       ///< page moves of compactions
   uint64_t swapOuts = 0;
   uint64_t swapIns = 0;
-  double hitRate = 0;           ///< hitTokens / queriedTokens
+  double hitRate = 0; ///< hitTokens / queriedTokens
 };
 
 /// Kind of a cache event.
@@ -82,7 +82,7 @@ enum class EventKind : uint8_t {
 /// One entry of the event log. `hash` chains over the tokens, the salt and the
 /// extra keys only, so routers in other processes can compare it.
 struct CacheEvent {
-  uint64_t sequence = 0;   ///< number of the event, from 0 without holes
+  uint64_t sequence = 0; ///< number of the event, from 0 without holes
   EventKind kind = EventKind::Stored;
   int32_t group = 0;
   PageId page = kNoPage;

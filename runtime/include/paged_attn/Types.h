@@ -25,7 +25,7 @@ using SeqId = int64_t;
 /// One token of a prompt or of generated text.
 using TokenId = int32_t;
 
-inline constexpr PageId kNoPage = -1; ///< unmapped entry of a page table
+inline constexpr PageId kNoPage = -1;  ///< unmapped entry of a page table
 inline constexpr PageId kNullPage = 0; ///< never handed out; safe to read
 inline constexpr SeqId kNoSequence = -1;
 inline constexpr int kMaxGroups = 16;
@@ -54,10 +54,10 @@ enum class ScaleKind : uint8_t {
 
 /// One side (keys or values) of a group's pages.
 struct SideSpec {
-  int32_t dim = 64;                      ///< head dim D, in elements
-  ElementType type = ElementType::F32;   ///< storage type
-  PageLayout layout = PageLayout::SHD;   ///< order inside a page
-  ScaleKind scales = ScaleKind::None;    ///< granularity of the scales
+  int32_t dim = 64;                    ///< head dim D, in elements
+  ElementType type = ElementType::F32; ///< storage type
+  PageLayout layout = PageLayout::SHD; ///< order inside a page
+  ScaleKind scales = ScaleKind::None;  ///< granularity of the scales
 };
 
 /// Layers that share one page table: same page size, types and window.
@@ -99,12 +99,12 @@ PAGED_ATTN_EXPORT int64_t residentPages(const GroupSpec &spec,
 
 /// What one group takes of the byte budget.
 struct GroupMemory {
-  int64_t pages = 0;            ///< pages, null and guard page included
-  int64_t pageBytes = 0;        ///< bytes of one page, all layers
-  int64_t poolBytes = 0;        ///< pages * pageBytes
-  int64_t tokens = 0;           ///< slots that sequences can use
-  int64_t bytesPerToken = 0;    ///< pool bytes of one slot (rounded up)
-  int64_t offset = 0;           ///< byte offset in the budget
+  int64_t pages = 0;         ///< pages, null and guard page included
+  int64_t pageBytes = 0;     ///< bytes of one page, all layers
+  int64_t poolBytes = 0;     ///< pages * pageBytes
+  int64_t tokens = 0;        ///< slots that sequences can use
+  int64_t bytesPerToken = 0; ///< pool bytes of one slot (rounded up)
+  int64_t offset = 0;        ///< byte offset in the budget
 };
 
 /// Static report: how `budgetBytes` is divided. Groups lie back to back, so

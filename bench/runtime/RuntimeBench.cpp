@@ -1,0 +1,277 @@
+//===- RuntimeBench.cpp - Speed of the page-table runtime -----------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The steps of a serving engine: decode, match, allocation, a prefix that is
+// committed, freed and evicted, plans. bench/runtime/vllm_logic.py does the
+// same work in plain Python.
+//
+//===----------------------------------------------------------------------===//
+
+#include "paged_attn/KVCacheManager.h"
+#include "paged_attn/Plan.h"
+
+#include <algorithm>
+#include <benchmark/benchmark.h>
+#include <cstdlib>
+#include <numeric>
+#include <random>
+
+using namespace paged_attn;
+
+namespace {
+
+constexpr int32_t kPageSize = 16;
+constexpr int32_t kBatch = 256;
+
+void check(const Status &status) {
+  if (status.isOk())
+    return;
+  std::fprintf(stderr, "%s\n", status.message());
+  std::abort();
+}
+
+std::unique_ptr<KVCacheManager> makeManager(int64_t pages, int32_t sequences,
+                                            int32_t maxTokens) {
+  ManagerOptions options;
+  options.groups[0].pageSize = kPageSize;
+  options.numPages[0] = pages;
+  options.maxSequences = sequences;
+  options.maxTokens = maxTokens;
+  std::unique_ptr<KVCacheManager> manager;
+  check(KVCacheManager::create(options, manager));
+  return manager;
+}
+
+std::vector<TokenId> randomTokens(int64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens(static_cast<size_t>(count));
+  for (TokenId &token : tokens)
+    token = TokenId(random() % 128000);
+  return tokens;
+}
+
+SeqId addSequence(KVCacheManager &manager, const TokenId *tokens,
+                  int32_t count) {
+  SeqId sequence;
+  check(manager.addSequence(PrefixDomain(), sequence));
+  SlotRequest request{sequence, tokens, count, 0, nullptr};
+  check(manager.allocateSlots(&request, 1));
+  check(manager.commit(&sequence, 1));
+  return sequence;
+}
+
+/// The buffers of a decode step.
+struct DecodeStep {
+  DecodeStep(KVCacheManager &manager, int32_t context, int32_t stride)
+      : manager(manager), table(size_t(kBatch) * stride), rows(kBatch),
+        kvLens(kBatch), starts(kBatch + 1), slots(kBatch),
+        tokens(randomTokens(kBatch, 5)) {
+    std::vector<TokenId> prompts = randomTokens(int64_t(kBatch) * context, 1);
+    for (int32_t i = 0; i < kBatch; ++i) {
+      ids.push_back(
+          addSequence(manager, &prompts[size_t(i) * context], context));
+      requests.push_back(SlotRequest{ids.back(), &tokens[i], 1, 0, nullptr});
+    }
+    views.pageTable = table.data();
+    views.tableStride = stride;
+    views.rows = rows.data();
+    views.kvLens = kvLens.data();
+    views.queryStarts = starts.data();
+    views.slotMapping = slots.data();
+    views.slotCapacity = kBatch;
+  }
+  void allocateAndView() {
+    check(manager.allocateSlots(requests.data(), kBatch));
+    check(manager.fillViews(0, ids.data(), kBatch, views));
+  }
+  void commit() { check(manager.commit(ids.data(), kBatch)); }
+  /// Back to `context` tokens, for the next round.
+  void rewind(int32_t context) {
+    for (SeqId id : ids)
+      check(manager.truncate(id, context));
+    check(manager.resetPrefixCache());
+    check(manager.fillViews(0, ids.data(), kBatch, views));
+  }
+
+  KVCacheManager &manager;
+  std::vector<SeqId> ids;
+  std::vector<SlotRequest> requests;
+  std::vector<int32_t> table;
+  std::vector<ViewRow> rows;
+  std::vector<int32_t> kvLens, starts;
+  std::vector<int64_t> slots;
+  std::vector<TokenId> tokens;
+  BatchViews views;
+};
+
+/// One decode step of 256 sequences: slots, page table, lengths, slot mapping.
+/// The commit that follows a step is measured by DecodeStepWithCommit.
+void decode(benchmark::State &state, bool withCommit) {
+  constexpr int32_t kContext = 1000, kRoom = 512;
+  auto manager = makeManager(state.range(0), kBatch + 1, kContext + kRoom);
+  DecodeStep step(*manager, kContext, (kContext + kRoom) / kPageSize + 1);
+  int32_t grown = 0;
+  for (auto _ : state) {
+    step.allocateAndView();
+    if (withCommit) {
+      step.commit();
+    } else {
+      state.PauseTiming();
+      step.commit();
+      state.ResumeTiming();
+    }
+    if (++grown == kRoom) {
+      state.PauseTiming();
+      step.rewind(kContext);
+      grown = 0;
+      state.ResumeTiming();
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
+void DecodeStep256(benchmark::State &state) { decode(state, false); }
+void DecodeStepWithCommit256(benchmark::State &state) { decode(state, true); }
+
+/// Slots and views only, without pausing the clock: 256 sequences grow by a
+/// token each, for 512 steps.
+void DecodeSteps512(benchmark::State &state) {
+  constexpr int32_t kContext = 1000, kRoom = 512;
+  auto manager = makeManager(state.range(0), kBatch + 1, kContext + kRoom);
+  DecodeStep step(*manager, kContext, (kContext + kRoom) / kPageSize + 1);
+  for (auto _ : state) {
+    for (int32_t i = 0; i < kRoom; ++i)
+      step.allocateAndView();
+    state.PauseTiming();
+    step.rewind(kContext);
+    state.ResumeTiming();
+  }
+  state.counters["us_per_step"] = benchmark::Counter(
+      double(state.iterations()) * kRoom / 1e6,
+      benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
+void MatchPrefix8192(benchmark::State &state) {
+  auto manager = makeManager(state.range(0), 8, 8192 + 16);
+  std::vector<TokenId> prompt = randomTokens(8192, 3);
+  check(manager->freeSequence(addSequence(*manager, prompt.data(), 8192)));
+  for (auto _ : state) {
+    PrefixMatch match;
+    check(manager->matchPrefix(prompt.data(), 8192, PrefixDomain(), match));
+    if (match.numTokens != 8192)
+      std::abort();
+    check(manager->releaseMatch(match.handle));
+  }
+}
+
+void PeekPrefix8192(benchmark::State &state) {
+  auto manager = makeManager(state.range(0), 8, 8192 + 16);
+  std::vector<TokenId> prompt = randomTokens(8192, 3);
+  check(manager->freeSequence(addSequence(*manager, prompt.data(), 8192)));
+  int32_t matched = 0;
+  for (auto _ : state) {
+    check(manager->peekPrefix(prompt.data(), 8192, PrefixDomain(), matched));
+    benchmark::DoNotOptimize(matched);
+  }
+}
+
+/// A million pages handed out in requests of 64, then freed.
+void MillionPages(benchmark::State &state) {
+  constexpr int64_t kPages = 1000000;
+  PoolOptions options;
+  options.numPages = options.maxPages = kPages + 1;
+  std::unique_ptr<PagePool> pool;
+  check(PagePool::create(options, pool));
+  std::vector<PageId> pages(kPages);
+  for (auto _ : state) {
+    for (int64_t i = 0; i < kPages; i += 64)
+      check(pool->allocate(std::min<int64_t>(64, kPages - i), &pages[i]));
+    for (int64_t i = kPages; i-- > 0;)
+      pool->deref(pages[size_t(i)]);
+  }
+  state.counters["bytes_per_page"] =
+      double(pool->bookkeepingBytes()) / double(kPages);
+}
+
+/// Prompts of 512 tokens that come, are cached, go and push out others.
+void PromptThroughFullCache(benchmark::State &state) {
+  auto manager = makeManager(state.range(0), 8, 1024);
+  std::vector<TokenId> tokens = randomTokens(state.range(0) * kPageSize * 2, 9);
+  size_t at = 0;
+  auto one = [&] {
+    check(manager->freeSequence(addSequence(*manager, &tokens[at], 512)));
+    at = (at + 512) % (tokens.size() - 512);
+  };
+  for (int64_t i = 0; i < state.range(0) / 32 + 1; ++i)
+    one();
+  for (auto _ : state)
+    one();
+}
+
+void Fork(benchmark::State &state) {
+  auto manager = makeManager(100000, 64, 8192);
+  std::vector<TokenId> prompt = randomTokens(8000, 3);
+  SeqId parent = addSequence(*manager, prompt.data(), 8000), child;
+  for (auto _ : state) {
+    check(manager->fork(parent, -1, child));
+    check(manager->freeSequence(child));
+  }
+}
+
+PlanOptions planOptions() {
+  PlanOptions options;
+  options.numKVHeads = 8;
+  options.numWorkers = 16;
+  return options;
+}
+
+void BuildPlan256(benchmark::State &state) {
+  std::vector<int32_t> qLens(kBatch, 1), kvLens(kBatch);
+  std::mt19937 random(1);
+  for (int32_t &length : kvLens)
+    length = 100 + int32_t(random() % 8000);
+  Plan plan;
+  for (auto _ : state)
+    check(buildPlan(planOptions(), qLens.data(), kvLens.data(), kBatch, plan));
+  state.counters["quality"] = plan.quality();
+}
+
+void AdvancePlan256(benchmark::State &state) {
+  std::vector<int32_t> qLens(kBatch, 1), kvLens(kBatch, 1000);
+  Plan plan;
+  check(buildPlan(planOptions(), qLens.data(), kvLens.data(), kBatch, plan));
+  for (auto _ : state) {
+    for (int32_t &length : kvLens)
+      ++length;
+    PlanUpdate done;
+    check(updatePlan(qLens.data(), kvLens.data(), kBatch, plan, done));
+  }
+}
+
+// From a thousand to ten million pages the cost of a step must stay. The decode
+// batch itself needs 256 * 95 pages.
+BENCHMARK(DecodeStep256)->Arg(32768)->Arg(1000000)->Arg(10000000);
+BENCHMARK(DecodeStepWithCommit256)->Arg(32768)->Arg(1000000)->Arg(10000000);
+BENCHMARK(DecodeSteps512)
+    ->Arg(32768)
+    ->Arg(1000000)
+    ->Arg(10000000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(MatchPrefix8192)
+    ->Arg(1000)
+    ->Arg(100000)
+    ->Arg(10000000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(PeekPrefix8192)->Arg(1000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(MillionPages)->Unit(benchmark::kMillisecond);
+BENCHMARK(PromptThroughFullCache)
+    ->Arg(1000)
+    ->Arg(100000)
+    ->Arg(1000000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(Fork)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BuildPlan256)->Unit(benchmark::kMicrosecond);
+BENCHMARK(AdvancePlan256)->Unit(benchmark::kMicrosecond);
+
+} // namespace

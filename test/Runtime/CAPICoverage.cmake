@@ -1,0 +1,13 @@
+# Fails when a function that runtime.h declares is called nowhere in CAPITest.c.
+file(READ ${HEADER} header)
+file(READ ${TEST} test)
+string(REGEX MATCHALL "pagedAttn[A-Za-z]+\\(" functions "${header}")
+list(REMOVE_DUPLICATES functions)
+foreach(function ${functions})
+  string(FIND "${test}" "${function}" place)
+  if(place EQUAL -1)
+    message(SEND_ERROR "${function}) is not called by CAPITest.c")
+  endif()
+endforeach()
+list(LENGTH functions count)
+message(STATUS "${count} functions, all called")

@@ -1,0 +1,323 @@
+//===- FaultTest.cpp - Failure at every point in turn ---------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Lets the first, second, third... allocation or file operation of a call fail
+// until the call succeeds. Each time: a status, nothing changed, invariants
+// hold. Leaks are found by the address sanitizer.
+//
+//===----------------------------------------------------------------------===//
+
+#include "TestSupport.h"
+#include "paged_attn/Plan.h"
+
+#include <functional>
+#include <gtest/gtest.h>
+#include <new>
+
+using namespace paged_attn;
+using namespace paged_attn::test;
+
+namespace {
+
+/// Allocations of this thread until one fails; negative: none does.
+thread_local int64_t allocationsLeft = -1;
+thread_local bool allocationFailed = false;
+
+bool mustFail() {
+  if (allocationsLeft < 0)
+    return false;
+  if (allocationsLeft-- > 0)
+    return false;
+  allocationFailed = true;
+  return true;
+}
+
+} // namespace
+
+void *operator new(size_t bytes) {
+  void *memory = mustFail() ? nullptr : std::malloc(bytes ? bytes : 1);
+  if (!memory)
+    throw std::bad_alloc();
+  return memory;
+}
+void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+  return mustFail() ? nullptr : std::malloc(bytes ? bytes : 1);
+}
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, size_t) noexcept { std::free(memory); }
+
+namespace {
+
+/// A manager with forks, a windowed group, cached, swapped and free pages.
+struct World {
+  explicit World(bool empty = false) {
+    ManagerOptions options = tinyOptions(4, 40);
+    options.numGroups = 2;
+    options.groups[1] = tinyWindow(3, WindowKind::Sliding, 6);
+    options.numPages[1] = 40;
+    options.files = &files;
+    EXPECT_OK(KVCacheManager::create(options, manager));
+    if (empty)
+      return;
+    a = add(iota(10));
+    EXPECT_OK(manager->fork(a, 7, b));
+    SeqId other = add(iota(3, 60));
+    c = add(iota(9, 30));
+    EXPECT_OK(manager->freeSequence(other, KeepCache::Drop));
+    EXPECT_OK(manager->freeSequence(add(iota(12, 80))));
+    EXPECT_OK(manager->exportSequence(a, one));
+    EXPECT_OK(manager->exportManager(all));
+    EXPECT_OK(manager->save("saved"));
+    swapped = add(iota(5, 90));
+    EXPECT_OK(manager->swapOut(swapped, SwapTarget::File, "swapped"));
+  }
+  SeqId add(const std::vector<TokenId> &tokens) {
+    SeqId sequence = kNoSequence;
+    EXPECT_OK(manager->addSequence(PrefixDomain(), sequence));
+    SlotRequest request{sequence, tokens.data(), int32_t(tokens.size()), 0,
+                        nullptr};
+    EXPECT_OK(manager->allocateSlots(&request, 1));
+    EXPECT_OK(manager->commit(&sequence, 1));
+    return sequence;
+  }
+  MemoryFileSystem files;
+  std::unique_ptr<KVCacheManager> manager;
+  SeqId a = 0, b = 0, c = 0, swapped = 0;
+  std::vector<uint8_t> one, all;
+};
+
+using Call = std::function<Status(World &)>;
+
+/// Runs `call` in fresh worlds until no allocation fails any more.
+void failEveryAllocation(const char *name, const Call &call,
+                         bool empty = false) {
+  SCOPED_TRACE(name);
+  bool failed = true;
+  int64_t point = 0;
+  for (; failed; ++point) {
+    ASSERT_LT(point, 5000) << "never succeeds";
+    World world(empty);
+    std::string before = fingerprint(*world.manager);
+    allocationFailed = false;
+    allocationsLeft = point;
+    Status status = call(world);
+    allocationsLeft = -1;
+    failed = allocationFailed;
+    ASSERT_OK(world.manager->checkInvariants());
+    if (!failed) {
+      EXPECT_OK(status);
+    } else if (!status.isOk()) {
+      EXPECT_EQ(status.code(), StatusCode::ResourceExhausted) << point;
+      EXPECT_EQ(fingerprint(*world.manager), before) << point;
+    }
+  }
+}
+
+/// The same for file operations, which must fail with IoError.
+void failEveryFileOperation(const char *name, const Call &call,
+                            bool empty = false) {
+  SCOPED_TRACE(name);
+  for (int64_t point = 0;; ++point) {
+    World world(empty);
+    if (empty) {
+      World other;
+      world.files.files = other.files.files;
+    }
+    std::string before = fingerprint(*world.manager);
+    auto filesBefore = world.files.files;
+    world.files.operations = 0;
+    world.files.failAt = point;
+    Status status = call(world);
+    bool failed = world.files.operations > point;
+    world.files.failAt = -1;
+    ASSERT_OK(world.manager->checkInvariants());
+    EXPECT_EQ(world.files.mapped, 0);
+    EXPECT_TRUE(world.files.handles.empty());
+    if (!failed) {
+      EXPECT_OK(status);
+      EXPECT_GT(point, 0) << "no file operation at all";
+      return;
+    }
+    EXPECT_EQ(status.code(), StatusCode::IoError);
+    EXPECT_EQ(fingerprint(*world.manager), before);
+    // Only a rename that is done may be seen: the file is whole then.
+    EXPECT_EQ(world.files.files.count("new.tmp"), 0u);
+    if (world.files.files.count("new") == 0)
+      EXPECT_EQ(world.files.files, filesBefore);
+  }
+}
+
+TEST(FaultTest, CreationFailsAtEveryAllocation) {
+  FailingAllocator allocator;
+  bool failed = true;
+  for (int64_t point = 0; failed; ++point) {
+    ManagerOptions options = tinyOptions(4, 16);
+    options.allocator = allocator.allocator();
+    options.policy = EvictionPolicy::LFU;
+    allocator.calls = 0;
+    allocator.failAt = point;
+    std::unique_ptr<KVCacheManager> manager;
+    Status status = KVCacheManager::create(options, manager);
+    failed = allocator.calls > point;
+    EXPECT_EQ(status.isOk(), !failed);
+    if (failed)
+      EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+    EXPECT_EQ(manager != nullptr, !failed);
+    manager.reset();
+    EXPECT_EQ(allocator.outstanding, 0);
+  }
+  failEveryAllocation("create", [](World &) {
+    std::unique_ptr<KVCacheManager> manager;
+    return KVCacheManager::create(tinyOptions(), manager);
+  });
+}
+
+TEST(FaultTest, SequenceCallsFailAtEveryAllocation) {
+  static const std::string kSalt(100, 's'); // No short string.
+  static const std::vector<TokenId> kPrompt = iota(10);
+  PrefixDomain domain;
+  domain.salt = kSalt.data();
+  domain.saltBytes = kSalt.size();
+  failEveryAllocation("add", [&](World &w) {
+    SeqId sequence;
+    return w.manager->addSequence(domain, sequence);
+  });
+  failEveryAllocation("match", [&](World &w) {
+    PrefixMatch match;
+    return w.manager->matchPrefix(kPrompt.data(), 10, domain, match);
+  });
+  failEveryAllocation("peek", [&](World &w) {
+    int32_t matched;
+    return w.manager->peekPrefix(kPrompt.data(), 10, domain, matched);
+  });
+}
+
+TEST(FaultTest, StepsNeverAllocate) {
+  World world;
+  std::vector<TokenId> tokens = iota(5, 70);
+  int32_t table[64], path[1] = {0};
+  int64_t released;
+  SlotRequest request{world.c, tokens.data(), 5, 2, nullptr};
+  BatchViews views;
+  views.pageTable = table;
+  views.tableStride = 64;
+  SeqId child;
+  PageZero zero;
+  int64_t count;
+  allocationFailed = false;
+  allocationsLeft = 0; // The first would fail.
+  Status statuses[] = {
+      world.manager->allocateSlots(&request, 1),
+      world.manager->fillViews(0, &world.c, 1, views),
+      world.manager->commitTree(world.c, path, 1),
+      world.manager->commit(&world.c, 1),
+      world.manager->fork(world.c, -1, child),
+      world.manager->truncate(child, 2),
+      world.manager->releaseWindow(world.c, released),
+      world.manager->takePagesToZero(&zero, 1, count),
+      world.manager->freeSequence(world.c),
+  };
+  allocationsLeft = -1;
+  EXPECT_FALSE(allocationFailed);
+  for (const Status &status : statuses)
+    EXPECT_OK(status);
+}
+
+TEST(FaultTest, SnapshotCallsFailAtEveryAllocation) {
+  failEveryAllocation("export", [](World &w) {
+    std::vector<uint8_t> bytes;
+    return w.manager->exportSequence(w.a, bytes);
+  });
+  failEveryAllocation("import", [](World &w) {
+    SeqId sequence;
+    return w.manager->importSequence(w.one.data(), w.one.size(), sequence);
+  });
+  failEveryAllocation("export all", [](World &w) {
+    std::vector<uint8_t> bytes;
+    return w.manager->exportManager(bytes);
+  });
+  static const std::vector<uint8_t> kAll = World().all;
+  failEveryAllocation(
+      "import all",
+      [](World &w) {
+        std::vector<SeqId> ids;
+        return w.manager->importManager(kAll.data(), kAll.size(), ids);
+      },
+      /*empty=*/true);
+  failEveryAllocation("swap out", [](World &w) {
+    return w.manager->swapOut(w.c, SwapTarget::Host);
+  });
+  failEveryAllocation("swap in",
+                      [](World &w) { return w.manager->swapIn(w.swapped); });
+}
+
+TEST(FaultTest, ObservingCallsFailAtEveryAllocation) {
+  failEveryAllocation("invariants",
+                      [](World &w) { return w.manager->checkInvariants(); });
+  failEveryAllocation("prometheus", [](World &w) {
+    std::string text;
+    return w.manager->prometheusText(text);
+  });
+  failEveryAllocation("text", [](World &w) {
+    std::string text;
+    return w.manager->dumpText(0, text);
+  });
+  failEveryAllocation("svg", [](World &w) {
+    std::string text;
+    return w.manager->dumpSvg(0, text);
+  });
+  failEveryAllocation("compact", [](World &w) {
+    PageMove moves[16];
+    CompactionReport report;
+    return w.manager->compact(0, moves, 16, report);
+  });
+  failEveryAllocation("compact below", [](World &w) {
+    PageMove moves[16];
+    CompactionReport report;
+    return w.manager->compactBelow(0, 8, moves, 16, report);
+  });
+}
+
+TEST(FaultTest, PlansFailAtEveryAllocation) {
+  static const int32_t kQ[3] = {1, 20, 1}, kKV[3] = {900, 40, 3};
+  static PlanOptions options;
+  options.numWorkers = 4;
+  static Plan good;
+  ASSERT_OK(buildPlan(options, kQ, kKV, 3, good));
+  static std::vector<uint8_t> bytes;
+  ASSERT_OK(savePlan(good, bytes));
+  failEveryAllocation("build", [](World &) {
+    Plan plan;
+    return buildPlan(options, kQ, kKV, 3, plan);
+  });
+  failEveryAllocation("verify",
+                      [](World &) { return verifyPlan(good, kQ, kKV, 3); });
+  failEveryAllocation("save", [](World &) {
+    std::vector<uint8_t> out;
+    return savePlan(good, out);
+  });
+  failEveryAllocation("load", [](World &) {
+    Plan plan;
+    return loadPlan(bytes.data(), bytes.size(), plan);
+  });
+}
+
+TEST(FaultTest, EveryFileOperationFails) {
+  failEveryFileOperation("save",
+                         [](World &w) { return w.manager->save("new"); });
+  failEveryFileOperation(
+      "load",
+      [](World &w) {
+        std::vector<SeqId> ids;
+        return w.manager->load("saved", ids);
+      },
+      /*empty=*/true);
+  failEveryFileOperation("swap out", [](World &w) {
+    return w.manager->swapOut(w.c, SwapTarget::File, "new");
+  });
+  failEveryFileOperation("swap in",
+                         [](World &w) { return w.manager->swapIn(w.swapped); });
+}
+
+} // namespace
