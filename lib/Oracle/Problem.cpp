@@ -65,11 +65,12 @@ void fillTables(Problem &problem, const PageLists &lists) {
   IndexType type = spec.indexType;
   bool dense = spec.tableKind == TableKind::Dense;
   Buffer &pages = dense ? problem.pageTable : problem.pageIndices;
+  int64_t columns = spec.columns();
   for (int64_t i = 0, n = pages.numBytes() / byteWidth(type); i < n; ++i)
     storeIndex(type, pages.data(), i, spec.unusedPage);
   int64_t start = 0;
   for (int64_t b = 0; b < spec.batch(); ++b) {
-    int64_t row = dense ? b * spec.columns() : start;
+    int64_t row = dense ? b * columns : start;
     for (size_t page = 0; page < lists[b].size(); ++page)
       if (lists[b][page] >= 0)
         storeIndex(type, pages.data(), row + page, lists[b][page]);
@@ -308,6 +309,9 @@ std::optional<Problem> makeProblem(const ProblemSpec &spec, uint64_t seed,
   }
   Problem problem;
   problem.spec = spec;
+  // Resolved once: the defaults walk all sequences.
+  problem.spec.numPages = spec.pages();
+  problem.spec.numColumns = spec.columns();
   problem.seed = seed;
   setShapes(problem);
   if (!allocateBuffers(problem)) {

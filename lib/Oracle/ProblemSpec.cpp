@@ -167,7 +167,8 @@ std::string checkMath(const ProblemSpec &spec) {
   if (spec.scale && !std::isfinite(*spec.scale))
     return complain("a finite scale", std::to_string(*spec.scale));
   if (!std::isfinite(spec.softcap) || spec.softcap < 0)
-    return complain("a softcap of at least 0", std::to_string(spec.softcap));
+    return complain("a finite softcap of at least 0",
+                    std::to_string(spec.softcap));
   if (!std::isfinite(spec.sigma) || spec.sigma < 0)
     return complain("a sigma of at least 0", std::to_string(spec.sigma));
   return {};

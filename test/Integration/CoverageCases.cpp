@@ -265,6 +265,11 @@ std::vector<CoverageCase> mlir::paged_attn::pageCases() {
       if (pageSize >= 128)
         test.kernel.numHeads = test.kernel.numKVHeads = 1;
     });
+  cases.add("large_prime_page", "mixed", [](CoverageCase &test) {
+    test.kernel.pageSize = 1031; // no part of it is a good tile
+    test.kernel.numHeads = test.kernel.numKVHeads = 1;
+    test.lengths = {{1, 1031}, {3, 1033}, {5, 5}, {0, 9}};
+  });
   for (const char *mode : {"decode", "mixed"})
     for (const char *indexType : {"i32", "i64"})
       cases.add(std::string("csr_") + indexType + "_" + mode, mode,

@@ -82,10 +82,11 @@ private:
 };
 
 /// The outputs of `problem` agree with the oracle.
-inline void expectRight(const oracle::Problem &problem) {
+inline Verdict expectRight(const oracle::Problem &problem) {
   Verdict verdict = judge(problem);
   EXPECT_LE(verdict.outError, verdict.outTolerance);
   EXPECT_LE(verdict.lseError, verdict.lseTolerance);
+  return verdict;
 }
 
 /// Elements [begin, end) of `buffer`.

@@ -246,7 +246,7 @@ TEST(Problem, badSpecsGiveOneLine) {
          s.valueDim = 13;
        }},
       {"expected a layer below 1, got 1", [](ProblemSpec &s) { s.layer = 1; }},
-      {"expected a softcap of at least 0, got -1.000000",
+      {"expected a finite softcap of at least 0, got -1.000000",
        [](ProblemSpec &s) { s.softcap = -1; }},
       {"expected heads of at most 2147483647, got 2147483648",
        [](ProblemSpec &s) { s.numHeads = 2147483648; }},

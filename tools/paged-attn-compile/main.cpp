@@ -12,6 +12,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir::paged_attn;
@@ -95,7 +96,7 @@ int main(int argc, char **argv) {
                                    "compiles paged attention, level by level\n",
                                    &flagErrors)) {
     llvm::StringRef first = llvm::StringRef(error).split('\n').first;
-    first.consume_front(argv[0]);
+    first.consume_front(llvm::sys::path::filename(argv[0]));
     return first.empty() ? kBadInput : fail(first.ltrim(": "));
   }
   if (!checkFlags(error))

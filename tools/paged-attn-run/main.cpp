@@ -14,6 +14,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <cmath>
@@ -397,7 +398,7 @@ int main(int argc, char **argv) {
                                    "runs paged attention on random problems\n",
                                    &flagErrors)) {
     llvm::StringRef first = llvm::StringRef(error).split('\n').first;
-    first.consume_front(argv[0]);
+    first.consume_front(llvm::sys::path::filename(argv[0]));
     return first.empty() ? kBadInput : fail(first.ltrim(": "));
   }
   RunOptions options;

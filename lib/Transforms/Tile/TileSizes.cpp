@@ -25,6 +25,8 @@ constexpr int64_t kTileElements = 8192;
 constexpr int64_t kMostKeys = 64, kLeastKeys = 16;
 /// Below this a part of a page is too small to be a tile.
 constexpr int64_t kLeastPart = 8;
+/// Above this a page is too large to be one tile, whatever its parts are.
+constexpr int64_t kMostWholePage = 1024;
 
 /// Largest divisor of `value` that is at most `limit`.
 static int64_t largestDivisor(int64_t value, int64_t limit) {
@@ -44,7 +46,8 @@ static int64_t chooseKeys(AttentionOp op, int64_t requested) {
   }
   if (pageSize >= target) {
     int64_t part = largestDivisor(pageSize, target);
-    return part >= std::min(kLeastPart, target) ? part : pageSize;
+    bool isPart = part >= std::min(kLeastPart, target);
+    return isPart || pageSize > kMostWholePage ? part : pageSize;
   }
   int64_t pages = target / pageSize;
   for (int64_t n = pages; 2 * n > pages; --n)
