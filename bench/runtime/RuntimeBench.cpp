@@ -22,7 +22,10 @@ using namespace paged_attn;
 namespace {
 
 constexpr int32_t kPageSize = 16;
-constexpr int32_t kBatch = 256;
+constexpr int32_t kBatch = 256;    ///< sequences of a decode step
+constexpr int32_t kSmallBatch = 8; ///< fits a pool of 1,000 pages
+constexpr int32_t kContext = 1008; ///< tokens before the first step
+constexpr int32_t kRoom = 512;     ///< steps until sequences start again
 
 void check(const Status &status) {
   if (status.isOk())
@@ -61,40 +64,43 @@ SeqId addSequence(KVCacheManager &manager, const TokenId *tokens,
   return sequence;
 }
 
-/// The buffers of a decode step.
+/// The sequences and buffers of a decode step.
 struct DecodeStep {
-  DecodeStep(KVCacheManager &manager, int32_t context, int32_t stride)
-      : manager(manager), table(size_t(kBatch) * stride), rows(kBatch),
-        kvLens(kBatch), starts(kBatch + 1), slots(kBatch),
-        tokens(randomTokens(kBatch, 5)) {
-    std::vector<TokenId> prompts = randomTokens(int64_t(kBatch) * context, 1);
-    for (int32_t i = 0; i < kBatch; ++i) {
+  DecodeStep(KVCacheManager &manager, int32_t batch)
+      : manager(manager), batch(batch), rows(size_t(batch)),
+        kvLens(size_t(batch)), starts(size_t(batch) + 1), slots(size_t(batch)),
+        tokens(randomTokens(batch, 5)) {
+    std::vector<TokenId> prompts = randomTokens(int64_t(batch) * kContext, 1);
+    for (int32_t i = 0; i < batch; ++i) {
       ids.push_back(
-          addSequence(manager, &prompts[size_t(i) * context], context));
-      requests.push_back(SlotRequest{ids.back(), &tokens[i], 1, 0, nullptr});
+          addSequence(manager, &prompts[size_t(i) * kContext], kContext));
+      requests.push_back(
+          SlotRequest{ids.back(), &tokens[size_t(i)], 1, 0, nullptr});
     }
+    views.tableStride = (kContext + kRoom) / kPageSize + 1;
+    table.resize(size_t(batch) * size_t(views.tableStride));
     views.pageTable = table.data();
-    views.tableStride = stride;
     views.rows = rows.data();
     views.kvLens = kvLens.data();
     views.queryStarts = starts.data();
     views.slotMapping = slots.data();
-    views.slotCapacity = kBatch;
+    views.slotCapacity = batch;
   }
   void allocateAndView() {
-    check(manager.allocateSlots(requests.data(), kBatch));
-    check(manager.fillViews(0, ids.data(), kBatch, views));
+    check(manager.allocateSlots(requests.data(), batch));
+    check(manager.fillViews(0, ids.data(), batch, views));
   }
-  void commit() { check(manager.commit(ids.data(), kBatch)); }
-  /// Back to `context` tokens, for the next round.
-  void rewind(int32_t context) {
+  void commit() { check(manager.commit(ids.data(), batch)); }
+  /// Back to the context, for the next round.
+  void rewind() {
     for (SeqId id : ids)
-      check(manager.truncate(id, context));
+      check(manager.truncate(id, kContext));
     check(manager.resetPrefixCache());
-    check(manager.fillViews(0, ids.data(), kBatch, views));
+    check(manager.fillViews(0, ids.data(), batch, views));
   }
 
   KVCacheManager &manager;
+  int32_t batch;
   std::vector<SeqId> ids;
   std::vector<SlotRequest> requests;
   std::vector<int32_t> table;
@@ -105,51 +111,41 @@ struct DecodeStep {
   BatchViews views;
 };
 
-/// One decode step of 256 sequences: slots, page table, lengths, slot mapping.
-/// The commit that follows a step is measured by DecodeStepWithCommit.
-void decode(benchmark::State &state, bool withCommit) {
-  constexpr int32_t kContext = 1000, kRoom = 512;
-  auto manager = makeManager(state.range(0), kBatch + 1, kContext + kRoom);
-  DecodeStep step(*manager, kContext, (kContext + kRoom) / kPageSize + 1);
+/// A decode step: slots, page table, lengths, query starts, slot mapping, and
+/// the commit of the tokens.
+void DecodeStepWithCommit(benchmark::State &state) {
+  auto batch = int32_t(state.range(0));
+  auto manager = makeManager(state.range(1), batch + 1, kContext + kRoom);
+  DecodeStep step(*manager, batch);
   int32_t grown = 0;
   for (auto _ : state) {
     step.allocateAndView();
-    if (withCommit) {
-      step.commit();
-    } else {
-      state.PauseTiming();
-      step.commit();
-      state.ResumeTiming();
-    }
+    step.commit();
     if (++grown == kRoom) {
       state.PauseTiming();
-      step.rewind(kContext);
+      step.rewind();
       grown = 0;
       state.ResumeTiming();
     }
   }
-  state.SetItemsProcessed(state.iterations() * kBatch);
 }
 
-void DecodeStep256(benchmark::State &state) { decode(state, false); }
-void DecodeStepWithCommit256(benchmark::State &state) { decode(state, true); }
-
-/// Slots and views only, without pausing the clock: 256 sequences grow by a
-/// token each, for 512 steps.
-void DecodeSteps512(benchmark::State &state) {
-  constexpr int32_t kContext = 1000, kRoom = 512;
-  auto manager = makeManager(state.range(0), kBatch + 1, kContext + kRoom);
-  DecodeStep step(*manager, kContext, (kContext + kRoom) / kPageSize + 1);
+/// The same without the commit, which happens while the clock stands.
+void DecodeStepOnly(benchmark::State &state) {
+  auto batch = int32_t(state.range(0));
+  auto manager = makeManager(state.range(1), batch + 1, kContext + kRoom);
+  DecodeStep step(*manager, batch);
+  int32_t grown = 0;
   for (auto _ : state) {
-    for (int32_t i = 0; i < kRoom; ++i)
-      step.allocateAndView();
+    step.allocateAndView();
     state.PauseTiming();
-    step.rewind(kContext);
+    step.commit();
+    if (++grown == kRoom) {
+      step.rewind();
+      grown = 0;
+    }
     state.ResumeTiming();
   }
-  state.counters["us_per_step"] = benchmark::Counter(
-      double(state.iterations()) * kRoom / 1e6,
-      benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 void MatchPrefix8192(benchmark::State &state) {
@@ -249,15 +245,16 @@ void AdvancePlan256(benchmark::State &state) {
   }
 }
 
-// From a thousand to ten million pages the cost of a step must stay. The decode
-// batch itself needs 256 * 95 pages.
-BENCHMARK(DecodeStep256)->Arg(32768)->Arg(1000000)->Arg(10000000);
-BENCHMARK(DecodeStepWithCommit256)->Arg(32768)->Arg(1000000)->Arg(10000000);
-BENCHMARK(DecodeSteps512)
-    ->Arg(32768)
-    ->Arg(1000000)
-    ->Arg(10000000)
-    ->Unit(benchmark::kMillisecond);
+// Arguments: sequences, pages. From a thousand to ten million pages the cost of
+// a step must stay; 256 sequences of this length need 24,576 pages.
+BENCHMARK(DecodeStepWithCommit)
+    ->Args({kSmallBatch, 1000})
+    ->Args({kSmallBatch, 100000})
+    ->Args({kSmallBatch, 10000000})
+    ->Args({kBatch, 32768})
+    ->Args({kBatch, 1000000})
+    ->Args({kBatch, 10000000});
+BENCHMARK(DecodeStepOnly)->Args({kBatch, 32768})->Args({kBatch, 10000000});
 BENCHMARK(MatchPrefix8192)
     ->Arg(1000)
     ->Arg(100000)

@@ -191,6 +191,10 @@ struct ManagerImpl final : PoolListener {
   int64_t pagesNeeded(int32_t slot, int32_t group, int64_t numTokens,
                       int64_t lookahead, bool &copied) const;
   void mapSlots(int32_t slot, const SlotRequest &request);
+  /// FailedPrecondition when pending work names a page that holds tokens
+  /// [begin, end) of a sequence. Work for other pages does not matter.
+  Status needDone(int32_t slot, int32_t begin, int32_t end) const;
+  bool isPending(int32_t group, PageId page) const;
   void commitSlot(int32_t slot, int32_t numTokens);
   /// Puts the next full page of a sequence through the prefix index. `store`
   /// false only advances the chain.

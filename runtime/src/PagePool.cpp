@@ -346,7 +346,7 @@ void PagePool::insert(PageId page, uint64_t hash, uint64_t parentHash,
   PageMeta &meta = meta_[page];
   meta.hash = hash;
   meta.parentKey = parentKey;
-  meta.flags |= kCached | (isRoot ? kRoot : 0);
+  meta.flags |= kCached | (isRoot ? uint32_t(kRoot) : 0u);
   std::memcpy(&tokens_[size_t(page) * options_.pageSize], tokens,
               sizeof(TokenId) * options_.pageSize);
   linkBucket(page);

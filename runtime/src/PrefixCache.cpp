@@ -138,14 +138,52 @@ void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
       commitPage(slot, g, /*store=*/true);
 }
 
+bool ManagerImpl::isPending(int32_t group, PageId page) const {
+  int64_t pageSize = spec(group).pageSize;
+  for (int64_t i = 0; i < numCopies; ++i)
+    if (copies[i].group == group &&
+        (copies[i].source == page || copies[i].target == page))
+      return true;
+  for (int64_t i = 0; i < numZeroes; ++i)
+    if (zeroes[i].group == group && zeroes[i].page == page)
+      return true;
+  for (int64_t i = 0; i < numSlotCopies; ++i)
+    if (slotCopies[i].group == group &&
+        (slotCopies[i].source / pageSize == page ||
+         slotCopies[i].target / pageSize == page))
+      return true;
+  return false;
+}
+
+Status ManagerImpl::needDone(int32_t slot, int32_t begin, int32_t end) const {
+  if (!workPending() || begin == end)
+    return Status::ok();
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    // From the first page on that the commit may put into the cache.
+    int32_t pageSize = spec(g).pageSize;
+    int32_t first = std::min(begin / pageSize, state(slot, g).numHashed);
+    for (int32_t i = first; i <= (end - 1) / pageSize; ++i)
+      if (PageId page = table(slot, g)[i];
+          page != kNoPage && isPending(g, page))
+        return Status::error(StatusCode::FailedPrecondition,
+                             "expected the pending work on page %d of group "
+                             "%d to be taken",
+                             page, g);
+  }
+  return Status::ok();
+}
+
 Status KVCacheManager::commit(const SeqId *sequences, int32_t count) {
   Lock lock(impl_->mutex);
   int32_t slot;
   for (int32_t i = 0; i < count; ++i)
     PAGED_ATTN_RETURN_IF_ERROR(impl_->findSlot(sequences[i], slot));
-  if (impl_->workPending())
-    return Status::error(StatusCode::FailedPrecondition,
-                         "expected the work lists to be taken");
+  for (int32_t i = 0; i < count && impl_->workPending(); ++i) {
+    slot = int32_t(uint32_t(sequences[i]));
+    const Sequence &seq = impl_->sequences[slot];
+    PAGED_ATTN_RETURN_IF_ERROR(
+        impl_->needDone(slot, seq.numCommitted, seq.numTokens));
+  }
   impl_->tick();
   for (int32_t i = 0; i < count; ++i) {
     slot = int32_t(uint32_t(sequences[i]));
@@ -163,9 +201,8 @@ Status KVCacheManager::commitTokens(SeqId sequence, int32_t numTokens) {
     return Status::error(StatusCode::OutOfRange,
                          "expected at most %d new tokens, got %d",
                          seq.numTokens - seq.numCommitted, numTokens);
-  if (impl_->workPending())
-    return Status::error(StatusCode::FailedPrecondition,
-                         "expected the work lists to be taken");
+  PAGED_ATTN_RETURN_IF_ERROR(
+      impl_->needDone(slot, seq.numCommitted, seq.numCommitted + numTokens));
   impl_->tick();
   impl_->commitSlot(slot, seq.numCommitted + numTokens);
   return Status::ok();

@@ -353,10 +353,8 @@ Status KVCacheManager::commitTree(SeqId sequence, const int32_t *path,
                            fresh, path[i], i);
     moved += path[i] != i;
   }
-  // Slot copies run before the other lists, so none may be older.
-  if (impl.numCopies + impl.numZeroes > 0)
-    return Status::error(StatusCode::FailedPrecondition,
-                         "expected the work lists to be taken");
+  // Slot copies run before the other lists, so none of those may be older.
+  PAGED_ATTN_RETURN_IF_ERROR(impl.needDone(slot, base, seq.numTokens));
   if (impl.numSlotCopies + int64_t(moved) * impl.numGroups() >
       impl.slotCopyCapacity)
     return Status::error(StatusCode::ResourceExhausted,

@@ -258,6 +258,18 @@ TEST_F(ManagerTest, TruncatedPagesOfTheCacheAreNeverWritten) {
   ASSERT_OK(manager->runPendingWork());
 }
 
+TEST_F(ManagerTest, CommitNeedsItsOwnPendingWorkOnly) {
+  make(tinyOptions(4));
+  SeqId parent = sequenceOf(iota(6)), child, other = sequenceOf({});
+  ASSERT_OK(manager->fork(parent, -1, child));
+  ASSERT_OK(append(child, {77}));
+  ASSERT_OK(append(other, {50}));
+  EXPECT_OK(manager->commit(&other, 1));
+  EXPECT_CODE(manager->commit(&child, 1), StatusCode::FailedPrecondition);
+  ASSERT_OK(manager->runPendingWork());
+  EXPECT_OK(manager->commit(&child, 1));
+}
+
 TEST_F(ManagerTest, CommitTreeKeepsTheAcceptedPath) {
   make(tinyOptions(4));
   SeqId a = sequenceOf(iota(3));

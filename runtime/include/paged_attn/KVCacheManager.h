@@ -221,8 +221,8 @@ public:
   Status allocateSlots(const SlotRequest *requests, int32_t count,
                        int64_t reservePages = 0);
   /// Tells that the KV of all new tokens is written: full pages enter the
-  /// prefix cache; pages that it holds already are shared instead. Needs the
-  /// pending work lists to be taken.
+  /// prefix cache; pages that it holds already are shared instead.
+  /// FailedPrecondition while pending work names one of their pages.
   Status commit(const SeqId *sequences, int32_t count);
   /// Commits only the first `numTokens` new tokens of one sequence.
   Status commitTokens(SeqId sequence, int32_t numTokens);
@@ -233,8 +233,8 @@ public:
   Status truncate(SeqId sequence, int32_t numTokens);
   /// Speculative decoding: of the new tokens (a tree, in the order of
   /// `allocateSlots`) keeps those at `path` [count], ascending, moves them
-  /// together (`takeSlotCopies`) and forgets the others. Needs the lists of
-  /// zeroes and page copies to be taken.
+  /// together (`takeSlotCopies`) and forgets the others. FailedPrecondition
+  /// while pending work names one of their pages.
   Status commitTree(SeqId sequence, const int32_t *path, int32_t count);
   /// Unmaps the pages that no token to come can see; returns how many.
   Status releaseWindow(SeqId sequence, int64_t &released);

@@ -13,7 +13,7 @@
 #include <cstdint>
 
 /// Marks what the shared library exports; everything else is hidden.
-#define PAGED_ATTN_EXPORT __attribute__((visibility("default")))
+#define PAGED_ATTN_EXPORT [[gnu::visibility("default")]]
 
 namespace paged_attn {
 
