@@ -78,17 +78,17 @@ static void prefetchRows(ImplicitLocOpBuilder &b, Value view) {
       kLineBytes * 8 / type.getElementType().getIntOrFloatBitWidth();
   Value zero = arith::ConstantIndexOp::create(b, 0);
   Value one = arith::ConstantIndexOp::create(b, 1);
+  Value line = arith::ConstantIndexOp::create(b, perLine);
   Value rows = arith::ConstantIndexOp::create(b, type.getDimSize(0));
+  Value columns = arith::ConstantIndexOp::create(b, type.getDimSize(1));
   auto loop = scf::ForOp::create(b, zero, rows, one);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
-  for (int64_t column = 0; column < type.getDimSize(1); column += perLine) {
-    Value start = arith::ConstantIndexOp::create(b, column);
-    memref::PrefetchOp::create(b, view,
-                               ValueRange{loop.getInductionVar(), start},
-                               /*isWrite=*/false, kLocality,
-                               /*isDataCache=*/true);
-  }
+  auto lines = scf::ForOp::create(b, zero, columns, line);
+  b.setInsertionPointToStart(lines.getBody());
+  memref::PrefetchOp::create(
+      b, view, ValueRange{loop.getInductionVar(), lines.getInductionVar()},
+      /*isWrite=*/false, kLocality, /*isDataCache=*/true);
 }
 
 static void prefetchBeside(PageView page, int64_t ahead) {

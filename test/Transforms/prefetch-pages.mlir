@@ -4,16 +4,17 @@
 
 // RANGE: error: expected pages-ahead between 0 and 64, got 65
 
-// A bf16 row of 128 is four lines.
+// A line is 32 elements of bf16.
 // CHECK-LABEL: func.func @pages
 // CHECK:         memref.subview %{{.*}}[%[[PAGE:.*]], 0, 3, 0]
 // CHECK:         %[[LAST:.*]] = arith.subi
 // CHECK:         arith.minsi %{{.*}}, %[[LAST]]
 // CHECK:         %[[LATER:.*]] = arith.select %{{.*}}, %{{.*}}, %[[PAGE]] : index
 // CHECK:         memref.subview %{{.*}}[%[[LATER]], 0, 3, 0]
-// CHECK:         scf.for
-// CHECK-COUNT-4:   memref.prefetch %{{.*}}, read, locality<2>, data
-// CHECK-NOT:       memref.prefetch
+// CHECK:         scf.for %[[ROW:.*]] = %{{.*}} to %c16
+// CHECK:           scf.for %[[COLUMN:.*]] = %{{.*}} to %c128{{.*}} step %c32
+// CHECK:             memref.prefetch %{{.*}}[%[[ROW]], %[[COLUMN]]], read, locality<2>, data
+// CHECK-NOT:         memref.prefetch
 // NONE-NOT:      memref.prefetch
 func.func @pages(%pool: memref<?x16x8x128xbf16>, %table: memref<?xi32>, %n: index) {
   %c0 = arith.constant 0 : index
