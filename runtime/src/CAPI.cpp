@@ -335,6 +335,8 @@ PagedAttnStatus pagedAttnMatchPrefix(PagedAttnManager *manager,
                                      PagedAttnPrefixMatch *match) {
   return onManager(manager, [&](KVCacheManager &m) {
     PAGED_ATTN_RETURN_IF_ERROR(checkOut(match, "match"));
+    if (numTokens > 0 && !tokens)
+      return nullArgument("tokens");
     std::vector<ExtraKey> keys;
     PrefixMatch found;
     PAGED_ATTN_RETURN_IF_ERROR(
@@ -357,8 +359,8 @@ PagedAttnStatus pagedAttnPeekPrefix(const PagedAttnManager *manager,
                                     const PagedAttnDomain *domain,
                                     int32_t *matched) {
   return onManager(manager, [&](const KVCacheManager &m) {
-    if (!matched)
-      return nullArgument("matched");
+    if (!matched || (numTokens > 0 && !tokens))
+      return nullArgument("tokens and matched");
     std::vector<ExtraKey> keys;
     return m.peekPrefix(tokens, numTokens, toDomain(domain, keys), *matched);
   });
@@ -396,8 +398,11 @@ PagedAttnStatus pagedAttnAllocateSlots(PagedAttnManager *manager,
 
 PagedAttnStatus pagedAttnCommit(PagedAttnManager *manager,
                                 const int64_t *sequences, int32_t count) {
-  return onManager(
-      manager, [&](KVCacheManager &m) { return m.commit(sequences, count); });
+  return onManager(manager, [&](KVCacheManager &m) {
+    if (count > 0 && !sequences)
+      return nullArgument("sequences");
+    return m.commit(sequences, count);
+  });
 }
 
 PagedAttnStatus pagedAttnCommitTokens(PagedAttnManager *manager,
@@ -424,6 +429,8 @@ PagedAttnStatus pagedAttnTruncate(PagedAttnManager *manager, int64_t sequence,
 PagedAttnStatus pagedAttnCommitTree(PagedAttnManager *manager, int64_t sequence,
                                     const int32_t *path, int32_t count) {
   return onManager(manager, [&](KVCacheManager &m) {
+    if (count > 0 && !path)
+      return nullArgument("path");
     return m.commitTree(sequence, path, count);
   });
 }
@@ -472,6 +479,8 @@ PagedAttnStatus pagedAttnSequenceTokens(const PagedAttnManager *manager,
                                         int64_t sequence, int32_t begin,
                                         int32_t end, int32_t *tokens) {
   return onManager(manager, [&](const KVCacheManager &m) {
+    if (end > begin && !tokens)
+      return nullArgument("tokens");
     return m.sequenceTokens(sequence, begin, end, tokens);
   });
 }
@@ -484,6 +493,8 @@ PagedAttnStatus pagedAttnTakePagesToZero(PagedAttnManager *manager,
                                          PagedAttnPageZero *out,
                                          int64_t capacity, int64_t *count) {
   return onManager(manager, [&](KVCacheManager &m) {
+    if (capacity > 0 && !out)
+      return nullArgument("out");
     return count ? m.takePagesToZero(reinterpret_cast<PageZero *>(out),
                                      capacity, *count)
                  : nullArgument("count");
@@ -494,6 +505,8 @@ PagedAttnStatus pagedAttnTakePageCopies(PagedAttnManager *manager,
                                         PagedAttnPageCopy *out,
                                         int64_t capacity, int64_t *count) {
   return onManager(manager, [&](KVCacheManager &m) {
+    if (capacity > 0 && !out)
+      return nullArgument("out");
     return count ? m.takePageCopies(reinterpret_cast<PageCopy *>(out), capacity,
                                     *count)
                  : nullArgument("count");
@@ -504,6 +517,8 @@ PagedAttnStatus pagedAttnTakeSlotCopies(PagedAttnManager *manager,
                                         PagedAttnSlotCopy *out,
                                         int64_t capacity, int64_t *count) {
   return onManager(manager, [&](KVCacheManager &m) {
+    if (capacity > 0 && !out)
+      return nullArgument("out");
     return count ? m.takeSlotCopies(reinterpret_cast<SlotCopy *>(out), capacity,
                                     *count)
                  : nullArgument("count");
@@ -564,6 +579,8 @@ PagedAttnStatus pagedAttnFillViews(const PagedAttnManager *manager,
   return onManager(manager, [&](const KVCacheManager &m) {
     PagedAttnBatchViews in;
     PAGED_ATTN_RETURN_IF_ERROR(readStruct(views, "views", in));
+    if (count > 0 && !sequences)
+      return nullArgument("sequences");
     BatchViews out;
     out.pageTable = in.pageTable;
     out.tableStride = in.tableStride;
@@ -588,6 +605,8 @@ PagedAttnStatus pagedAttnNumCommonPrefixPages(const PagedAttnManager *manager,
                                               const int64_t *sequences,
                                               int32_t count, int32_t *pages) {
   return onManager(manager, [&](const KVCacheManager &m) {
+    if (count > 0 && !sequences)
+      return nullArgument("sequences");
     return pages ? m.numCommonPrefixPages(group, sequences, count, *pages)
                  : nullArgument("pages");
   });

@@ -176,7 +176,9 @@ Status KVCacheManager::resizePool(int32_t group, int64_t numPages) {
   Lock lock(impl_->mutex);
   PAGED_ATTN_RETURN_IF_ERROR(impl_->checkGroup(group));
   impl_->tick();
-  return impl_->pools[group]->resize(numPages);
+  PAGED_ATTN_RETURN_IF_ERROR(impl_->pools[group]->resize(numPages));
+  impl_->dropWorkFrom(group, numPages);
+  return Status::ok();
 }
 
 Status KVCacheManager::pinPage(int32_t group, PageId page) {
@@ -234,6 +236,32 @@ void ManagerImpl::releaseCopies(int64_t count) {
     pools[copies[i].group]->derefChain(copies[i].source);
   std::copy(copies.data() + count, copies.data() + numCopies, copies.data());
   numCopies -= count;
+}
+
+/// The owner of a page may have gone before the work was taken; after a pool
+/// shrank, its memory may have gone, too.
+void ManagerImpl::dropWorkFrom(int32_t group, int64_t end) {
+  int64_t pageSize = spec(group).pageSize;
+  auto *lastZero = std::remove_if(
+      zeroes.data(), zeroes.data() + numZeroes, [&](const PageZero &zero) {
+        return zero.group == group && zero.page >= end;
+      });
+  numZeroes = lastZero - zeroes.data();
+  auto *lastSlot = std::remove_if(
+      slotCopies.data(), slotCopies.data() + numSlotCopies,
+      [&](const SlotCopy &copy) {
+        return copy.group == group && copy.target / pageSize >= end;
+      });
+  numSlotCopies = lastSlot - slotCopies.data();
+  // Sources are referenced, so only targets can lie past the end.
+  int64_t kept = 0;
+  for (int64_t i = 0; i < numCopies; ++i) {
+    if (copies[i].group == group && copies[i].target >= end)
+      pools[group]->derefChain(copies[i].source);
+    else
+      copies[kept++] = copies[i];
+  }
+  numCopies = kept;
 }
 
 namespace {

@@ -186,6 +186,8 @@ struct ManagerImpl final : PoolListener {
   int32_t scratchSlot() const { return options.maxSequences; }
   void addCopy(int32_t group, PageId source, PageId target, int32_t tokens);
   void releaseCopies(int64_t count);
+  /// Forgets work for unreferenced pages at or past `end`.
+  void dropWorkFrom(int32_t group, int64_t end);
   /// Pages that a request takes of a group; `copied` tells whether the last
   /// page must be copied first.
   int64_t pagesNeeded(int32_t slot, int32_t group, int64_t numTokens,

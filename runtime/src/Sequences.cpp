@@ -345,6 +345,9 @@ Status KVCacheManager::commitTree(SeqId sequence, const int32_t *path,
   PAGED_ATTN_RETURN_IF_ERROR(impl.findSlot(sequence, slot));
   const Sequence &seq = impl.sequences[slot];
   int32_t base = seq.numCommitted, fresh = seq.numTokens - base, moved = 0;
+  if (count < 0)
+    return Status::error(StatusCode::InvalidArgument,
+                         "expected a path of >= 0 tokens, got %d", count);
   for (int32_t i = 0; i < count; ++i) {
     if (path[i] < (i ? path[i - 1] + 1 : 0) || path[i] >= fresh)
       return Status::error(StatusCode::InvalidArgument,

@@ -8,44 +8,15 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FailingNew.h"
 #include "TestSupport.h"
 #include "paged_attn/Plan.h"
 
 #include <functional>
 #include <gtest/gtest.h>
-#include <new>
 
 using namespace paged_attn;
 using namespace paged_attn::test;
-
-namespace {
-
-/// Allocations of this thread until one fails; negative: none does.
-thread_local int64_t allocationsLeft = -1;
-thread_local bool allocationFailed = false;
-
-bool mustFail() {
-  if (allocationsLeft < 0)
-    return false;
-  if (allocationsLeft-- > 0)
-    return false;
-  allocationFailed = true;
-  return true;
-}
-
-} // namespace
-
-void *operator new(size_t bytes) {
-  void *memory = mustFail() ? nullptr : std::malloc(bytes ? bytes : 1);
-  if (!memory)
-    throw std::bad_alloc();
-  return memory;
-}
-void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
-  return mustFail() ? nullptr : std::malloc(bytes ? bytes : 1);
-}
-void operator delete(void *memory) noexcept { std::free(memory); }
-void operator delete(void *memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -99,11 +70,9 @@ void failEveryAllocation(const char *name, const Call &call,
     ASSERT_LT(point, 5000) << "never succeeds";
     World world(empty);
     std::string before = fingerprint(*world.manager);
-    allocationFailed = false;
-    allocationsLeft = point;
+    failNewAfter(point);
     Status status = call(world);
-    allocationsLeft = -1;
-    failed = allocationFailed;
+    failed = stopFailingNew();
     ASSERT_OK(world.manager->checkInvariants());
     if (!failed) {
       EXPECT_OK(status);
@@ -205,8 +174,7 @@ TEST(FaultTest, StepsNeverAllocate) {
   SeqId child;
   PageZero zero;
   int64_t count;
-  allocationFailed = false;
-  allocationsLeft = 0; // The first would fail.
+  failNewAfter(0); // The first would fail.
   Status statuses[] = {
       world.manager->allocateSlots(&request, 1),
       world.manager->fillViews(0, &world.c, 1, views),
@@ -218,8 +186,7 @@ TEST(FaultTest, StepsNeverAllocate) {
       world.manager->takePagesToZero(&zero, 1, count),
       world.manager->freeSequence(world.c),
   };
-  allocationsLeft = -1;
-  EXPECT_FALSE(allocationFailed);
+  EXPECT_FALSE(stopFailingNew());
   for (const Status &status : statuses)
     EXPECT_OK(status);
 }

@@ -437,6 +437,32 @@ TEST_F(ManagerTest, APoolShrinksAndGrows) {
   EXPECT_OK(append(b, iota(60)));
 }
 
+TEST_F(ManagerTest, WorkOfPagesThatAShrinkTookIsForgotten) {
+  ManagerOptions options = tinyOptions(4, 32);
+  options.fill = FillMode::NaN;
+  make(options);
+  SeqId first = sequenceOf(iota(12));
+  std::vector<TokenId> prompt = iota(10);
+  SeqId rest;
+  ASSERT_OK(manager->addSequence(PrefixDomain(), rest));
+  ASSERT_OK(append(rest, iota(60, 50)));
+  PrefixMatch match; // Copies to a page behind those of `rest`.
+  ASSERT_OK(manager->matchPrefix(prompt.data(), 10, PrefixDomain(), match));
+  ASSERT_OK(manager->releaseMatch(match.handle));
+  ASSERT_OK(manager->freeSequence(rest));
+  ASSERT_OK(manager->resizePool(0, 5));
+  ASSERT_OK(manager->checkInvariants());
+  PageZero zeroes[32];
+  PageCopy copy;
+  int64_t count;
+  ASSERT_OK(manager->takePagesToZero(zeroes, 32, count));
+  for (int64_t i = 0; i < count; ++i)
+    EXPECT_LT(zeroes[i].page, 5);
+  ASSERT_OK(manager->takePageCopies(&copy, 1, count));
+  EXPECT_EQ(count, 0);
+  ASSERT_OK(manager->freeSequence(first));
+}
+
 TEST_F(ManagerTest, PinnedPagesStay) {
   make(tinyOptions(4, 6));
   SeqId a = sequenceOf(iota(8));

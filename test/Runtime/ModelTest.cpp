@@ -27,8 +27,27 @@ int64_t numOperations() {
 
 class ModelTest : public testing::TestWithParam<EvictionPolicy> {};
 
+/// What streams did, so that a test can ask whether all of it happened.
+struct Coverage {
+  int64_t succeeded = 0;
+  uint64_t evictions = 0, partialHits = 0, hitTokens = 0, copies = 0, moves = 0,
+           swapIns = 0;
+  void add(const OperationStream &stream) {
+    ManagerStats stats;
+    EXPECT_OK(stream.target().stats(stats));
+    succeeded += stream.succeeded();
+    for (int32_t g = 0; g < stats.numGroups; ++g)
+      evictions += stats.groups[g].evictions;
+    partialHits += stats.partialHits;
+    hitTokens += stats.hitTokens;
+    copies += stats.copies;
+    moves += stats.moves;
+    swapIns += stats.swapIns;
+  }
+};
+
 std::string runStream(EvictionPolicy policy, uint64_t seed, int64_t count,
-                      int64_t &succeeded) {
+                      Coverage &coverage) {
   RandomChoices choices(seed);
   OperationStream stream(streamOptions(policy), choices);
   for (int64_t i = 0; i < count; ++i) {
@@ -39,20 +58,33 @@ std::string runStream(EvictionPolicy policy, uint64_t seed, int64_t count,
       return "seed " + std::to_string(seed) + ", operation " +
              std::to_string(i) + ": " + text;
   }
-  succeeded += stream.succeeded();
+  coverage.add(stream);
   return stream.check();
 }
 
 TEST_P(ModelTest, RandomOperationsAgreeWithTheModel) {
-  int64_t left = numOperations() / 6, succeeded = 0;
+  int64_t left = numOperations() / 6;
+  Coverage coverage;
   auto seed = uint64_t(GetParam()) * 1000000;
   for (; left > 0; left -= kOperationsPerStream, ++seed) {
     std::string text = runStream(
-        GetParam(), seed, std::min(left, kOperationsPerStream), succeeded);
+        GetParam(), seed, std::min(left, kOperationsPerStream), coverage);
     ASSERT_EQ(text, "");
   }
   // Streams that are refused all the time would prove nothing.
-  EXPECT_GT(succeeded, numOperations() / 6 / 3);
+  EXPECT_GT(coverage.succeeded, numOperations() / 6 / 3);
+  for (uint64_t happened :
+       {coverage.evictions, coverage.partialHits, coverage.hitTokens,
+        coverage.copies, coverage.moves, coverage.swapIns})
+    EXPECT_GT(happened, 0u);
+  std::printf("[ coverage ] %lld calls succeeded, %llu evictions, %llu partial "
+              "hits, %llu copies, %llu moves, %llu swap-ins\n",
+              static_cast<long long>(coverage.succeeded),
+              static_cast<unsigned long long>(coverage.evictions),
+              static_cast<unsigned long long>(coverage.partialHits),
+              static_cast<unsigned long long>(coverage.copies),
+              static_cast<unsigned long long>(coverage.moves),
+              static_cast<unsigned long long>(coverage.swapIns));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -67,6 +67,7 @@ public:
   /// Invariants, and every sequence against the model.
   std::string check();
   int64_t succeeded() const { return numSucceeded; }
+  const KVCacheManager &target() const { return *manager; }
 
 private:
   struct Sequence {
