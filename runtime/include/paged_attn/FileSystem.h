@@ -41,7 +41,8 @@ public:
 PAGED_ATTN_EXPORT FileSystem &posixFileSystem();
 
 /// Writes `bytes` to `path + ".tmp"`, syncs, renames over `path` and syncs the
-/// folder. On failure `path` is as it was and the temporary file is removed.
+/// folder. On failure the temporary file is removed and `path` is as it was,
+/// or, when only the folder could not be synced, holds all of the new bytes.
 PAGED_ATTN_EXPORT Status writeFileAtomically(FileSystem &files,
                                              const char *path, const void *data,
                                              size_t bytes);

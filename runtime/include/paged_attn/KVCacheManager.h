@@ -180,6 +180,9 @@ struct ManagerImpl;
 
 class PAGED_ATTN_EXPORT KVCacheManager {
 public:
+  /// Makes a manager; InvalidArgument names the option and the value,
+  /// ResourceExhausted says that memory ended. `manager` is unchanged on
+  /// failure.
   static Status create(const ManagerOptions &options,
                        std::unique_ptr<KVCacheManager> &manager);
   ~KVCacheManager();
@@ -189,12 +192,16 @@ public:
   //===--- Memory ---------------------------------------------------------===//
   /// Tells where a group's pages lie; the caller owns them.
   Status attachMemory(int32_t group, const PoolMemory &memory);
+  /// Where a group's pages lie; FailedPrecondition when nobody said.
   Status poolMemory(int32_t group, PoolMemory &memory) const;
   /// Bytes per group as built (offsets in a packed budget).
   Status memoryReport(MemoryReport &report) const;
   /// Grows or shrinks a group's pool up to its `maxPages`. Shrinking fails
   /// while a page above the new end is referenced; `compact` first.
   Status resizePool(int32_t group, int64_t numPages);
+  /// Keeps a cached page, and the cached pages before it, from being reclaimed
+  /// until `unpinPage` of the same page; NotFound when it is not cached. Moves
+  /// of a compaction leave pinned pages where they are.
   Status pinPage(int32_t group, PageId page);
   Status unpinPage(int32_t group, PageId page);
   /// Drops every page of the prefix cache that no sequence uses.
@@ -207,6 +214,7 @@ public:
   /// page is free for it.
   Status matchPrefix(const TokenId *tokens, int32_t numTokens,
                      const PrefixDomain &domain, PrefixMatch &match);
+  /// Gives a match back that no sequence is made of.
   Status releaseMatch(SeqId handle);
   /// Length of the match only; takes nothing, for routers.
   Status peekPrefix(const TokenId *tokens, int32_t numTokens,
@@ -238,11 +246,13 @@ public:
   Status commitTree(SeqId sequence, const int32_t *path, int32_t count);
   /// Unmaps the pages that no token to come can see; returns how many.
   Status releaseWindow(SeqId sequence, int64_t &released);
+  /// Ends a sequence, swapped out or not. Its handle is refused from then on.
   Status freeSequence(SeqId sequence, KeepCache keep = KeepCache::Keep);
   /// Priority 0..100 of the pages of tokens [begin, end); after `ttlMs` (0:
   /// never) it is the default again.
   Status setPriority(SeqId sequence, int32_t begin, int32_t end, int priority,
                      uint32_t ttlMs);
+  /// Lengths of a sequence, swapped out or not; NotFound for other handles.
   Status sequenceInfo(SeqId sequence, SequenceInfo &info) const;
   /// Copies tokens [begin, end) into `tokens`.
   Status sequenceTokens(SeqId sequence, int32_t begin, int32_t end,
@@ -276,31 +286,44 @@ public:
                               int32_t count, int32_t &pages) const;
 
   //===--- Tiers and snapshots --------------------------------------------===//
+  /// Moves a sequence's pages to host memory or to the file `path`, which must
+  /// not hold another one. Needs pool memory on the host and empty work lists.
   Status swapOut(SeqId sequence, SwapTarget target, const char *path = nullptr);
+  /// Brings them back; ResourceExhausted when pages are short, DataLoss when
+  /// the file was harmed. The sequence stays swapped out then.
   Status swapIn(SeqId sequence);
+  /// One sequence as a snapshot in `bytes`; needs empty work lists.
   Status exportSequence(SeqId sequence, std::vector<uint8_t> &bytes) const;
+  /// Makes a sequence of a snapshot of one. Other page sizes, layouts, types
+  /// and scales are converted; InvalidArgument when the model differs, DataLoss
+  /// when the bytes were harmed, ResourceExhausted when pages are short.
   Status importSequence(const uint8_t *bytes, size_t size, SeqId &sequence);
   /// Writes all sequences and the prefix cache to a file, atomically.
   Status save(const char *path) const;
   /// Reads `save`'s file into a manager without sequences. `sequences` gets
   /// the handles in the order of the saved ones.
   Status load(const char *path, std::vector<SeqId> &sequences);
+  /// The bytes of `save`, and `load` of such bytes.
   Status exportManager(std::vector<uint8_t> &bytes) const;
   Status importManager(const uint8_t *bytes, size_t size,
                        std::vector<SeqId> &sequences);
 
   //===--- Observability --------------------------------------------------===//
+  /// Counters of now. Holds the mutex while it counts runs over all tables.
   Status stats(ManagerStats &stats) const;
   /// Events numbered `first` and later; OutOfRange when some were overwritten.
   /// `next` is the number to ask for next time.
   Status readEvents(uint64_t first, CacheEvent *out, int64_t capacity,
                     int64_t &count, uint64_t &next) const;
+  /// All counters in the text format of Prometheus.
   Status prometheusText(std::string &text) const;
   /// A page table for people: one line per sequence, or a drawing.
   Status dumpText(int32_t group, std::string &text) const;
   Status dumpSvg(int32_t group, std::string &svg) const;
   /// Checks every structure; Internal with a text when something is broken.
   Status checkInvariants() const;
+  /// Host memory of a group's page records and index, in bytes, the tokens of
+  /// cached pages aside.
   int64_t bookkeepingBytes(int32_t group) const;
 
 private:

@@ -205,24 +205,32 @@ PAGED_ATTN_CAPI void pagedAttnBufferDestroy(PagedAttnBuffer *buffer);
 /** Makes a manager; free it with pagedAttnManagerDestroy. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnManagerCreate(
     const PagedAttnManagerOptions *options, PagedAttnManager **manager);
+/** Frees a manager and its swap files; null is fine. */
 PAGED_ATTN_CAPI void pagedAttnManagerDestroy(PagedAttnManager *manager);
 
+/** Tells where a group's pages lie; the caller owns them. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnAttachMemory(PagedAttnManager *manager, int32_t group,
                       const PagedAttnPoolMemory *memory);
+/** Where they lie. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnPoolMemory(const PagedAttnManager *manager, int32_t group,
                     PagedAttnPoolMemory *memory);
+/** What one group takes, as built. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnMemoryReport(const PagedAttnManager *manager, int32_t group,
                       PagedAttnGroupMemory *memory);
+/** Grows or shrinks a pool up to `maxPages`. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnResizePool(PagedAttnManager *manager,
                                                     int32_t group,
                                                     int64_t numPages);
+/** Keeps a cached page and those before it until unpinned. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPinPage(PagedAttnManager *manager,
                                                  int32_t group, int32_t page);
+/** Ends a pin of the same page. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnUnpinPage(PagedAttnManager *manager,
                                                    int32_t group, int32_t page);
+/** Drops all cached pages that nobody uses. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnResetPrefixCache(PagedAttnManager *manager);
 
@@ -269,49 +277,64 @@ typedef struct PagedAttnSequenceInfo {
   int32_t numPages[16];
 } PagedAttnSequenceInfo;
 
+/** Longest cached prefix of `tokens` [numTokens], held by `match->handle`. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnMatchPrefix(
     PagedAttnManager *manager, const int32_t *tokens, int32_t numTokens,
     const PagedAttnDomain *domain, PagedAttnPrefixMatch *match);
+/** Gives a match back. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnReleaseMatch(PagedAttnManager *manager,
                                                       int64_t match);
+/** Length of the match only; takes nothing. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPeekPrefix(
     const PagedAttnManager *manager, const int32_t *tokens, int32_t numTokens,
     const PagedAttnDomain *domain, int32_t *matched);
+/** New empty sequence. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnAddSequence(PagedAttnManager *manager, const PagedAttnDomain *domain,
                      int64_t *sequence);
+/** Turns a match into a sequence; the handle is used up. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnAddMatchedSequence(
     PagedAttnManager *manager, int64_t match, int64_t *sequence);
+/** Slots for new tokens of all requests [count], or of none. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnAllocateSlots(
     PagedAttnManager *manager, const PagedAttnSlotRequest *requests,
     int32_t count, int64_t reservePages);
+/** Tells that the KV of all new tokens of `sequences` [count] is written. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnCommit(PagedAttnManager *manager,
                                                 const int64_t *sequences,
                                                 int32_t count);
+/** The same for the first `numTokens` new tokens of one. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnCommitTokens(PagedAttnManager *manager,
                                                       int64_t sequence,
                                                       int32_t numTokens);
+/** New sequence of the first `position` tokens (-1: all), pages shared. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnFork(PagedAttnManager *manager,
                                               int64_t parent, int32_t position,
                                               int64_t *child);
+/** Forgets the tokens from `numTokens` on. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnTruncate(PagedAttnManager *manager,
                                                   int64_t sequence,
                                                   int32_t numTokens);
+/** Keeps the new tokens at `path` [count], ascending, of a draft tree. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnCommitTree(PagedAttnManager *manager,
                                                     int64_t sequence,
                                                     const int32_t *path,
                                                     int32_t count);
+/** Unmaps what no token to come sees; `released` pages, may be null. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnReleaseWindow(
     PagedAttnManager *manager, int64_t sequence, int64_t *released);
 /** `keepCache` 1: its committed pages stay in the prefix cache. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnFreeSequence(PagedAttnManager *manager,
                                                       int64_t sequence,
                                                       int32_t keepCache);
+/** Priority 0..100 of the pages of tokens [begin, end), for `ttlMs` (0: ever).
+ */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnSetPriority(PagedAttnManager *manager,
                                                      int64_t sequence,
                                                      int32_t begin, int32_t end,
                                                      int32_t priority,
                                                      uint32_t ttlMs);
+/** Lengths of a sequence. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnSequenceInfo(const PagedAttnManager *manager, int64_t sequence,
                       PagedAttnSequenceInfo *info);
@@ -343,24 +366,31 @@ typedef struct PagedAttnCompactionReport {
   int64_t moves, runsBefore, runsAfter, mappedPages;
 } PagedAttnCompactionReport;
 
+/** Hands out up to `capacity` pages to fill, in order. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnTakePagesToZero(PagedAttnManager *manager, PagedAttnPageZero *out,
                          int64_t capacity, int64_t *count);
+/** Hands out up to `capacity` page copies, in order. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnTakePageCopies(PagedAttnManager *manager, PagedAttnPageCopy *out,
                         int64_t capacity, int64_t *count);
+/** Hands out up to `capacity` slot copies, in order. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnTakeSlotCopies(PagedAttnManager *manager, PagedAttnSlotCopy *out,
                         int64_t capacity, int64_t *count);
+/** Runs all lists on pools in host memory. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnRunPendingWork(PagedAttnManager *manager);
+/** Makes runs of consecutive pages; `moves` [capacity] are to be run. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnCompact(
     PagedAttnManager *manager, int32_t group, PagedAttnPageMove *moves,
     int64_t capacity, PagedAttnCompactionReport *report);
+/** Moves referenced pages at or past `end` below it. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnCompactBelow(PagedAttnManager *manager, int32_t group, int64_t end,
                       PagedAttnPageMove *moves, int64_t capacity,
                       PagedAttnCompactionReport *report);
+/** Runs moves on pools in host memory. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnRunMoves(
     PagedAttnManager *manager, const PagedAttnPageMove *moves, int64_t count);
 
@@ -391,9 +421,11 @@ typedef struct PagedAttnBatchViews {
   int64_t numSlots;        /**< out */
 } PagedAttnBatchViews;
 
+/** Writes what kernels take for `sequences` [count]. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnFillViews(
     const PagedAttnManager *manager, int32_t group, const int64_t *sequences,
     int32_t count, PagedAttnBatchViews *views);
+/** Leading pages that all of `sequences` [count] share. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnNumCommonPrefixPages(
     const PagedAttnManager *manager, int32_t group, const int64_t *sequences,
     int32_t count, int32_t *pages);
@@ -405,13 +437,17 @@ PAGED_ATTN_CAPI PagedAttnStatus pagedAttnNumCommonPrefixPages(
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnSwapOut(PagedAttnManager *manager,
                                                  int64_t sequence,
                                                  const char *path);
+/** Brings a swapped sequence back. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnSwapIn(PagedAttnManager *manager,
                                                 int64_t sequence);
+/** One sequence as a snapshot; free `bytes` with pagedAttnBufferDestroy. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnExportSequence(
     const PagedAttnManager *manager, int64_t sequence, PagedAttnBuffer *bytes);
+/** Makes a sequence of a snapshot of one. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnImportSequence(PagedAttnManager *manager, const uint8_t *bytes,
                         size_t size, int64_t *sequence);
+/** All sequences and the prefix cache as a snapshot. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnExportManager(const PagedAttnManager *manager, PagedAttnBuffer *bytes);
 /** `sequences` [capacity] gets the handles, `count` their number; fails with
@@ -419,8 +455,10 @@ pagedAttnExportManager(const PagedAttnManager *manager, PagedAttnBuffer *bytes);
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnImportManager(
     PagedAttnManager *manager, const uint8_t *bytes, size_t size,
     int64_t *sequences, int32_t capacity, int32_t *count);
+/** Writes that snapshot to a file, atomically. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnSave(const PagedAttnManager *manager,
                                               const char *path);
+/** Imports a file into a manager without sequences; as ImportManager. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnLoad(PagedAttnManager *manager,
                                               const char *path,
                                               int64_t *sequences,
@@ -471,33 +509,46 @@ typedef struct PagedAttnEvent {
   uint64_t parentHash;
 } PagedAttnEvent;
 
+/** Counters of a manager. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnStats(const PagedAttnManager *manager,
                                                PagedAttnStats *stats);
+/** Counters of a group. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnGroupStats(
     const PagedAttnManager *manager, int32_t group, PagedAttnGroupStats *stats);
+/** Events from number `first` on; OutOfRange when some were overwritten. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnReadEvents(
     const PagedAttnManager *manager, uint64_t first, PagedAttnEvent *out,
     int64_t capacity, int64_t *count, uint64_t *next);
+/** All counters in the text format of Prometheus. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnPrometheusText(const PagedAttnManager *manager, PagedAttnBuffer *text);
+/** A page table for people, one line per sequence. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnDumpText(
     const PagedAttnManager *manager, int32_t group, PagedAttnBuffer *text);
+/** The same as a drawing. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnDumpSvg(
     const PagedAttnManager *manager, int32_t group, PagedAttnBuffer *svg);
+/** Recounts everything; Internal with a text when something is broken. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnCheckInvariants(const PagedAttnManager *manager);
+/** Host memory of a group's page records, bytes. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnBookkeepingBytes(
     const PagedAttnManager *manager, int32_t group, int64_t *bytes);
 
 /** The set of cached pages as events tell it. */
 typedef struct PagedAttnEventReplay PagedAttnEventReplay;
+/** An empty replay; free it with pagedAttnEventReplayDestroy. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnEventReplayCreate(PagedAttnEventReplay **replay);
+/** Frees a replay; null is fine. */
 PAGED_ATTN_CAPI void pagedAttnEventReplayDestroy(PagedAttnEventReplay *replay);
+/** Applies events [count] in order. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnEventReplayApply(
     PagedAttnEventReplay *replay, const PagedAttnEvent *events, int64_t count);
+/** Hash of a cached page, 0 when it is not cached. */
 PAGED_ATTN_CAPI uint64_t pagedAttnEventReplayHashOf(
     const PagedAttnEventReplay *replay, int32_t group, int32_t page);
+/** Number of cached pages of a group. */
 PAGED_ATTN_CAPI int64_t pagedAttnEventReplayNumCached(
     const PagedAttnEventReplay *replay, int32_t group);
 
@@ -526,6 +577,7 @@ typedef struct PagedAttnPlanOptions {
   int32_t window, sinkTokens;
   double perItem, perKVToken, perRowKVToken, perPartialRow;
 } PagedAttnPlanOptions;
+/** Fills in the defaults and `structSize` (pass sizeof). */
 PAGED_ATTN_CAPI void pagedAttnPlanOptionsInit(PagedAttnPlanOptions *options,
                                               size_t structSize);
 
@@ -552,9 +604,11 @@ typedef struct PagedAttnPlanView {
 } PagedAttnPlanView;
 
 typedef struct PagedAttnPlan PagedAttnPlan;
+/** Plans `count` sequences; free it with pagedAttnPlanDestroy. */
 PAGED_ATTN_CAPI PagedAttnStatus
 pagedAttnPlanCreate(const PagedAttnPlanOptions *options, const int32_t *qLens,
                     const int32_t *kvLens, int32_t count, PagedAttnPlan **plan);
+/** Frees a plan; null is fine. */
 PAGED_ATTN_CAPI void pagedAttnPlanDestroy(PagedAttnPlan *plan);
 /** `done` gets a PagedAttnPlanUpdateKind. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanUpdate(PagedAttnPlan *plan,
@@ -562,14 +616,18 @@ PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanUpdate(PagedAttnPlan *plan,
                                                     const int32_t *kvLens,
                                                     int32_t count,
                                                     int32_t *done);
+/** Checks a plan against lengths; FailedPrecondition with the reason. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanVerify(const PagedAttnPlan *plan,
                                                     const int32_t *qLens,
                                                     const int32_t *kvLens,
                                                     int32_t count);
+/** Points `view` at a plan's arrays. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanView(const PagedAttnPlan *plan,
                                                   PagedAttnPlanView *view);
+/** A plan as bytes; free them with pagedAttnBufferDestroy. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanSave(const PagedAttnPlan *plan,
                                                   PagedAttnBuffer *bytes);
+/** A plan of bytes; DataLoss on others. */
 PAGED_ATTN_CAPI PagedAttnStatus pagedAttnPlanLoad(const uint8_t *bytes,
                                                   size_t size,
                                                   PagedAttnPlan **plan);
