@@ -476,6 +476,11 @@ void Importer::run(std::vector<SeqId> &handles) {
 /// `intoSlot` >= 0 brings one swapped sequence back.
 Status ManagerImpl::importBytes(const uint8_t *bytes, size_t size,
                                 int32_t intoSlot, std::vector<SeqId> &handles) {
+  // Scales are read in place; bytes from elsewhere may lie anywhere.
+  if (reinterpret_cast<uintptr_t>(bytes) % alignof(uint64_t) != 0) {
+    std::vector<uint8_t> aligned(bytes, bytes + size);
+    return importBytes(aligned.data(), size, intoSlot, handles);
+  }
   for (int32_t g = 0; g < numGroups(); ++g)
     PAGED_ATTN_RETURN_IF_ERROR(needMemory(g));
   if (workPending())

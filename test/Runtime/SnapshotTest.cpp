@@ -202,6 +202,19 @@ TEST(SnapshotTest, LatentGroupsHaveKeysOnly) {
   EXPECT_EQ(to.worst(b), 0);
 }
 
+TEST(SnapshotTest, BytesMayLieAnywhere) {
+  GroupSpec spec = richGroup();
+  spec.keys.type = ElementType::I8;
+  spec.keys.scales = ScaleKind::PerTokenHead;
+  Rig from(spec), to(spec);
+  SeqId a = from.add(iota(9)), b;
+  std::vector<uint8_t> bytes;
+  ASSERT_OK(from.manager->exportSequence(a, bytes));
+  bytes.insert(bytes.begin(), 0);
+  ASSERT_OK(to.manager->importSequence(bytes.data() + 1, bytes.size() - 1, b));
+  EXPECT_EQ(to.worst(b), from.worst(a));
+}
+
 TEST(SnapshotTest, ImportSharesWhatTheCacheHas) {
   Rig rig(richGroup());
   SeqId a = rig.add(iota(12)), b;
