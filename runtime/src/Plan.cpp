@@ -129,6 +129,8 @@ public:
   /// Cuts where a worker is full; the makespan.
   double fillWorkers();
   double lowerBound() const;
+  /// More parts than `cutAndDeal(chunk)` makes.
+  double countParts(int64_t chunk) const;
   void write(Plan &plan, double makespan) const;
 
 private:
@@ -280,6 +282,14 @@ double Planner::lowerBound() const {
   return std::max(total / o.numWorkers, shortest);
 }
 
+double Planner::countParts(int64_t chunk) const {
+  double parts = 0;
+  for (const Tile &tile : tiles)
+    parts += (double(tile.numTokens()) / double(chunk) + 2 * tile.numRanges) *
+             o.numKVHeads;
+  return parts;
+}
+
 void Planner::write(Plan &plan, double makespan) const {
   plan.makespan = makespan;
   plan.lowerBound = lowerBound();
@@ -362,7 +372,13 @@ Status build(const PlanOptions &options, const int32_t *qLens,
   planner.makeTiles();
   int64_t whole = INT32_MAX / options.pageSize * int64_t(options.pageSize);
   bool fixed = options.splits == SplitMode::Fixed;
-  double makespan = planner.cutAndDeal(fixed ? options.splitTokens : whole);
+  int64_t chunk = fixed ? options.splitTokens : whole;
+  if (double parts = planner.countParts(chunk); parts > double(INT32_MAX))
+    return Status::error(StatusCode::InvalidArgument,
+                         "expected a plan of less than 2^31 items, got lengths "
+                         "and splits for up to %.0f",
+                         parts);
+  double makespan = planner.cutAndDeal(chunk);
   if (options.splits == SplitMode::Balanced &&
       makespan > planner.lowerBound() * kGoodEnough) {
     double filled = planner.fillWorkers();

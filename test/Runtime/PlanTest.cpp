@@ -188,6 +188,10 @@ TEST(PlanTest, BadLengthsAreRefused) {
   options.splits = SplitMode::Fixed;
   options.splitTokens = 10;
   EXPECT_CODE(buildPlan(options, kv, kv, 1, plan), StatusCode::InvalidArgument);
+  options.pageSize = options.splitTokens = options.queryTile = 1;
+  q[0] = 100000;
+  kv[0] = 1000000;
+  EXPECT_CODE(buildPlan(options, q, kv, 1, plan), StatusCode::InvalidArgument);
 }
 
 Batch smallBatch() {

@@ -56,9 +56,9 @@ void build(const uint8_t *data, size_t size) {
   options.window = 1 + data[8];
   options.sinkTokens = data[9] % 40;
   std::vector<int32_t> qLens, kvLens;
-  for (size_t i = 10; i + 2 < size && qLens.size() < 40; i += 3) {
-    kvLens.push_back(data[i] + 16 * data[i + 1]);
-    qLens.push_back(std::min<int32_t>(data[i + 2], kvLens.back()));
+  for (size_t i = 10; i + 2 < size && qLens.size() < 12; i += 3) {
+    kvLens.push_back(data[i] + data[i + 1]);
+    qLens.push_back(std::min<int32_t>(data[i + 2] % 32, kvLens.back()));
   }
   auto count = int32_t(qLens.size());
   Plan plan;
