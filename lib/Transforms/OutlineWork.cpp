@@ -144,9 +144,25 @@ std::optional<int64_t> getStaticBytes(MemRefType type) {
   return type.getNumElements() * llvm::divideCeil(bits, 8);
 }
 
+/// A buffer in the frame and the blocks whose scratch it is.
+struct FrameBuffer {
+  Value buffer;
+  SmallVector<Block *> blocks;
+
+  /// True when scratch of `block` can never be in use together with that of
+  /// the blocks it serves already: none of them encloses another.
+  bool canServe(Block *block, MemRefType type) const {
+    return buffer.getType() == type && llvm::none_of(blocks, [&](Block *other) {
+             return other->findAncestorOpInBlock(*block->getParentOp()) ||
+                    block->findAncestorOpInBlock(*other->getParentOp()) ||
+                    other == block;
+           });
+  }
+};
+
 /// Puts the scratch buffers of a work function in its frame. Its bodies run
 /// one after the other and fill a buffer before they read it, so one buffer
-/// serves all items.
+/// serves all items, and loops that follow each other share theirs.
 void hoistScratch(func::FuncOp function, int64_t maxStackBytes) {
   Block &entry = function.getBody().front();
   SmallVector<memref::AllocOp> scratch;
@@ -156,14 +172,24 @@ void hoistScratch(func::FuncOp function, int64_t maxStackBytes) {
       scratch.push_back(alloc);
   });
   OpBuilder builder = OpBuilder::atBlockBegin(&entry);
+  SmallVector<FrameBuffer> frame;
   for (memref::AllocOp alloc : scratch) {
-    auto frame =
-        memref::AllocaOp::create(builder, alloc.getLoc(), alloc.getType(),
-                                 ValueRange(), builder.getI64IntegerAttr(64));
+    Block *block = alloc->getBlock();
+    auto *shared = llvm::find_if(frame, [&](const FrameBuffer &candidate) {
+      return candidate.canServe(block, alloc.getType());
+    });
+    if (shared == frame.end()) {
+      Value buffer =
+          memref::AllocaOp::create(builder, alloc.getLoc(), alloc.getType(),
+                                   ValueRange(), builder.getI64IntegerAttr(64));
+      frame.push_back({buffer, {}});
+      shared = std::prev(frame.end());
+    }
+    shared->blocks.push_back(block);
     for (Operation *user : llvm::make_early_inc_range(alloc->getUsers()))
       if (isa<memref::DeallocOp>(user))
         user->erase();
-    alloc.replaceAllUsesWith(frame.getResult());
+    alloc.replaceAllUsesWith(shared->buffer);
     alloc.erase();
   }
 }

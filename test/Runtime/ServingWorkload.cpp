@@ -494,6 +494,29 @@ void paged_attn::test::scalarAttention(const AttentionStep &step) {
   }
 }
 
+ManagerOptions paged_attn::test::servingOptions(int32_t pageSize,
+                                                PageLayout layout) {
+  ManagerOptions options = tinyOptions(pageSize);
+  options.numGroups = 3;
+  options.groups[0] = tinyGroup(pageSize);
+  options.groups[1] = tinyWindow(pageSize + 1, WindowKind::Sliding, 20);
+  options.groups[2] = tinyWindow(pageSize, WindowKind::SinkWindow, 13, 4);
+  for (int32_t g = 0; g < options.numGroups; ++g) {
+    GroupSpec &spec = options.groups[g];
+    spec.numKVHeads = 2;
+    spec.keys.dim = 6;
+    spec.values.dim = 4;
+    spec.keys.layout = spec.values.layout = layout;
+    // About two of nine long requests fit.
+    options.numPages[g] = 260 / spec.pageSize;
+  }
+  options.maxSequences = 24;
+  options.maxTokens = 128;
+  options.fill = FillMode::NaN;
+  options.guardPage = true;
+  return options;
+}
+
 std::string paged_attn::test::runWorkload(KVCacheManager &manager,
                                           const ManagerOptions &options,
                                           const WorkloadOptions &workload,

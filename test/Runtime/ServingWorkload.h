@@ -55,6 +55,10 @@ struct WorkloadOptions {
   double tolerance = 1e-6;
 };
 
+/// A manager for the workload: a full, a sliding-window and a sink-window
+/// group, pages scarce, fresh ones full of NaN, a guard page.
+ManagerOptions servingOptions(int32_t pageSize, PageLayout layout);
+
 /// What happened, so that a test can ask whether all of it did.
 struct WorkloadReport {
   int64_t steps = 0, prefillChunks = 0, decodes = 0, forks = 0, accepted = 0,

@@ -7,20 +7,19 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../support/CommandLine.h"
+
 #include "paged_attn/Kernel/Compile.h"
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir::paged_attn;
 namespace cl = llvm::cl;
 
 namespace {
-
-constexpr int kBadInput = 2;
 
 cl::OptionCategory category("paged-attn-compile");
 cl::opt<std::string> inputPath(cl::Positional, cl::desc("IN.mlir"),
@@ -39,8 +38,7 @@ cl::opt<std::string> emitName(
     cl::init("obj"), cl::cat(category));
 
 int fail(const llvm::Twine &message) {
-  llvm::errs() << "paged-attn-compile: error: " << message << "\n";
-  return kBadInput;
+  return paged_attn_tools::fail("paged-attn-compile", message);
 }
 
 /// Checks the flags that are not read elsewhere.
@@ -89,16 +87,11 @@ bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
 } // namespace
 
 int main(int argc, char **argv) {
-  cl::HideUnrelatedOptions(category);
+  if (int code = paged_attn_tools::parseFlags(
+          argc, argv, "paged-attn-compile", category,
+          "compiles paged attention, level by level\n"))
+    return code;
   std::string error;
-  llvm::raw_string_ostream flagErrors(error);
-  if (!cl::ParseCommandLineOptions(argc, argv,
-                                   "compiles paged attention, level by level\n",
-                                   &flagErrors)) {
-    llvm::StringRef first = llvm::StringRef(error).split('\n').first;
-    first.consume_front(llvm::sys::path::filename(argv[0]));
-    return first.empty() ? kBadInput : fail(first.ltrim(": "));
-  }
   if (!checkFlags(error))
     return fail(error);
   std::optional<Emit> emit = parseEmit(emitName.getValue(), error);

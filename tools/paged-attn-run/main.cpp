@@ -10,11 +10,12 @@
 
 #include "Run.h"
 
+#include "../support/CommandLine.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <cmath>
@@ -27,7 +28,6 @@ namespace cl = llvm::cl;
 namespace {
 
 constexpr int kCheckFailed = 1;
-constexpr int kBadInput = 2;
 /// Largest sizes that flags may ask for: beyond them it is a mistake.
 constexpr int64_t kMaxBatch = 1 << 20;
 constexpr int64_t kMaxThreads = 4096;
@@ -120,8 +120,7 @@ Flag<int64_t> randomCount("random", "check so many whole random configurations",
                           0);
 
 int fail(const llvm::Twine &message) {
-  llvm::errs() << "paged-attn-run: error: " << message << "\n";
-  return kBadInput;
+  return paged_attn_tools::fail("paged-attn-run", message);
 }
 
 /// `flag` lies in [low, high], else an error.
@@ -391,16 +390,11 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
 } // namespace
 
 int main(int argc, char **argv) {
-  cl::HideUnrelatedOptions(category);
+  if (int code = paged_attn_tools::parseFlags(
+          argc, argv, "paged-attn-run", category,
+          "runs paged attention on random problems\n"))
+    return code;
   std::string error;
-  llvm::raw_string_ostream flagErrors(error);
-  if (!cl::ParseCommandLineOptions(argc, argv,
-                                   "runs paged attention on random problems\n",
-                                   &flagErrors)) {
-    llvm::StringRef first = llvm::StringRef(error).split('\n').first;
-    first.consume_front(llvm::sys::path::filename(argv[0]));
-    return first.empty() ? kBadInput : fail(first.ltrim(": "));
-  }
   RunOptions options;
   if (!checkFlags(error) || !readOptions(options, error))
     return fail(error);
