@@ -129,3 +129,33 @@ func.func private @two_loops(%out: memref<?xf32>, %n: index, %x: f32) {
   }
   return
 }
+
+// Loops that follow each other share scratch; a loop inside keeps its own.
+// CHECK-LABEL: func.func private @shared_scratch_work0
+// CHECK:         memref.alloca() {alignment = 64 : i64} : memref<8xf32>
+// CHECK:         memref.alloca() {alignment = 64 : i64} : memref<8xf32>
+// CHECK-NOT:     memref.alloc
+// CHECK:         return
+func.func @shared_scratch(%out: memref<8xf32>, %x: f32, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.forall (%i) in (%n) {
+    scf.for %j = %c0 to %n step %c1 {
+      %outer = memref.alloc() : memref<8xf32>
+      memref.store %x, %outer[%j] : memref<8xf32>
+      scf.for %k = %c0 to %n step %c1 {
+        %inner = memref.alloc() : memref<8xf32>
+        memref.store %x, %inner[%k] : memref<8xf32>
+        %y = memref.load %inner[%c0] : memref<8xf32>
+        memref.store %y, %out[%k] : memref<8xf32>
+      }
+    }
+    scf.for %j = %c0 to %n step %c1 {
+      %next = memref.alloc() : memref<8xf32>
+      memref.store %x, %next[%j] : memref<8xf32>
+      %y = memref.load %next[%c0] : memref<8xf32>
+      memref.store %y, %out[%j] : memref<8xf32>
+    }
+  }
+  return
+}
