@@ -368,7 +368,7 @@ struct OutlineWorkPass
   void runOnOperation() final {
     if (maxStackBytes < 0 || maxStackBytes > (int64_t(1) << 30)) {
       getOperation().emitError("expected max-stack-bytes from 0 to 2^30, got ")
-          << maxStackBytes;
+          << int64_t(maxStackBytes);
       return signalPassFailure();
     }
     SymbolTable symbols(getOperation());

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// `verifyPlan` works from the mask's definition (DESIGN.md part 2) and knows
+// `verifyPlan` works from the mask's definition (docs/Semantics.md) and knows
 // nothing of how plans are made. Plans are stored as a header, plain arrays and
 // an XXH3 checksum.
 //

@@ -206,7 +206,7 @@ TEST(Tolerance, aBugDoesNotPass) {
   EXPECT_GT(tryKernel(spec, {false, false, false, 1.0001f}).outRatio, 1);
 }
 
-TEST(Tolerance, standsBelowTheStartOfTheDesign) {
+TEST(Tolerance, standsBelowTheFirstEstimate) {
   for (int64_t kvLen : {1, 16, 300, 4096}) {
     ProblemSpec spec;
     spec.qLens = {1};

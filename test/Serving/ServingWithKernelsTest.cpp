@@ -34,7 +34,7 @@ class ServingWithKernels : public testing::TestWithParam<ServingCase> {};
 double derivedTolerance(double keyDim, double maxTokens) {
   const double u = std::ldexp(1.0, -24), exp2Error = 8.2e-8;
   double score = (std::sqrt(keyDim) + 6) * u * std::sqrt(keyDim);
-  return 2 * score + 2 * 3 * exp2Error + 2 * std::sqrt(maxTokens) * u + 6 * u;
+  return score + 3 * exp2Error + 2 * std::sqrt(maxTokens) * u + 6 * u;
 }
 
 TEST_P(ServingWithKernels, EveryOutputAgreesWithDenseAttention) {

@@ -7,6 +7,10 @@
 // RUN: mlir-opt %s --load-dialect-plugin=%plugin --load-pass-plugin=%plugin \
 // RUN:   --pass-pipeline='builtin.module(one-shot-bufferize{bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map})' \
 // RUN:   | FileCheck %s --check-prefix=BUFFERIZE
+// RUN: mlir-opt %s --load-dialect-plugin=%plugin --load-pass-plugin=%plugin --pass-pipeline='builtin.module(paged-attn-cpu)' \
+// RUN:   | FileCheck %s --check-prefix=CPU
+// RUN: mlir-opt %s --load-dialect-plugin=%plugin --load-pass-plugin=%plugin --pass-pipeline='builtin.module(paged-attn-reference)' \
+// RUN:   | FileCheck %s --check-prefix=CPU
 // RUN: mlir-opt --load-pass-plugin=%plugin --help | FileCheck %s --check-prefix=HELP
 
 // HELP-DAG: --paged-attn-cpu
@@ -17,9 +21,15 @@
 // HELP-DAG: --paged-attn-dispatch-work
 // HELP-DAG: --paged-attn-lower-math
 // HELP-DAG: --paged-attn-outline-work
+// HELP-DAG: --paged-attn-prefetch-pages
 // HELP-DAG: --paged-attn-select-mode
 // HELP-DAG: --paged-attn-tile
 // HELP-DAG: --paged-attn-vectorize
+
+// The pipelines run every pass of the project.
+// CPU-NOT: paged_attn.
+// CPU: llvm.func @decode
+// CPU-NOT: paged_attn.
 
 // PARSE-LABEL: func.func @decode
 // PARSE: paged_attn.attention auto

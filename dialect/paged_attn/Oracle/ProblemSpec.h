@@ -47,7 +47,7 @@ enum class Poison : uint8_t {
 /// Order of physical pages.
 enum class PageOrder : uint8_t { Shuffled, Identity };
 
-/// The structural mask (DESIGN part 3). A key has to pass every part.
+/// The structural mask (docs/Semantics.md). A key has to pass every part.
 struct Mask {
   bool causal = true;     ///< j <= p
   int64_t window = 0;     ///< tokens; 0 = none: j > p - window ...

@@ -29,7 +29,7 @@ Tolerance deriveTolerance(const Problem &problem,
                           const AttentionResult &expected,
                           const OracleOptions &options = {});
 
-/// The tolerance of DESIGN part 2 to start from for f32, for values of
+/// The tolerance to start from for f32, for values of
 /// magnitude 1: 2e-5 * sqrt(kvLen).
 double f32StartTolerance(int64_t kvLen);
 

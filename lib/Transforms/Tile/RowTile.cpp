@@ -312,7 +312,7 @@ KVRange RowTileEmitter::kvRange() {
   Value isEmpty = math.compare(arith::CmpIPredicate::sle, tile.numTokens, zero);
   KVRange range;
   range.begin = firstVisible(first);
-  range.end = math.select(isEmpty, zero, endVisible(last));
+  range.end = math.max(zero, math.select(isEmpty, zero, endVisible(last)));
   range.interiorBegin = firstVisible(last);
   range.interiorEnd = math.max(zero, endVisible(first));
   if (int64_t sinkTokens = mask.getSinkTokens()) {

@@ -89,7 +89,7 @@ PAGED_ATTN_EXPORT int64_t pageBytes(const GroupSpec &spec);
 PAGED_ATTN_EXPORT Status validateGroup(const GroupSpec &spec);
 
 /// First position at or past the sinks that the row at position `next` still
-/// sees, from the mask's definition (DESIGN.md part 2): sliding j > p - W,
+/// sees, from the mask's definition (docs/Semantics.md): sliding j > p - W,
 /// chunked j / C == p / C.
 PAGED_ATTN_EXPORT int64_t windowStart(const GroupSpec &spec, int64_t next);
 
