@@ -1,6 +1,7 @@
 # How lit runs the tests of this folder: tools by name, ours first, then
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
+import platform
 
 import lit.formats
 
@@ -9,6 +10,8 @@ config.test_format = lit.formats.ShTest(execute_external=False)
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.paged_attn_obj_root
 config.suffixes = [".mlir", ".test"]
+if platform.machine() in ("x86_64", "AMD64"):
+    config.available_features.add("x86")
 config.excludes = ["CMakeLists.txt", "Inputs"]
 
 # %mlir_lib_dir: for mlir-runner -shared-libs=.

@@ -53,6 +53,8 @@ public:
   void verifyCall(const Call &call);
   /// Slots lie in [-1, P * S).
   void verifySlots(Value slots, Value pool, LayoutAttr layout);
+  /// Sources lie below P, targets of rows that count in [0, P).
+  void verifyPairs(Value pairs, Value pool, LayoutAttr layout);
   /// The layer lies in its dimension of the pool.
   void verifyLayer(Value layer, Value pool, LayoutAttr layout);
 
@@ -138,6 +140,23 @@ void Checks::verifySlots(Value slots, Value pool, LayoutAttr layout) {
   loop(constant(0), dim(slots, 0), [&](Value token) {
     check(inRange(constant(-1), load(slots, token), numSlots),
           "expected slots between -1 and pages * slots in a page - 1, got one "
+          "outside");
+  });
+}
+
+void Checks::verifyPairs(Value pairs, Value pool, LayoutAttr layout) {
+  Value numPages = dim(pool, layout.getDim('p'));
+  Value zero = constant(0);
+  loop(zero, dim(pairs, 0), [&](Value row) {
+    Value source = load(pairs, {row, zero});
+    Value target = load(pairs, {row, constant(1)});
+    check(compare(Predicate::slt, source, numPages),
+          "expected source pages of at most the pool's pages - 1, got a larger "
+          "one");
+    Value isSkipped = compare(Predicate::slt, source, zero);
+    Value isInside = inRange(zero, target, numPages);
+    check(make<arith::OrIOp>(isSkipped, isInside),
+          "expected target pages between 0 and the pool's pages - 1, got one "
           "outside");
   });
 }
@@ -231,11 +250,19 @@ Touched Checks::getTouched(const Call &call, Value sequence, Value length,
   Value end = length;
   if (call.mask && call.mask.getCausal())
     end = min(end, add(position, queryLength));
+  Value last = sub(add(position, queryLength), constant(1));
+  Value sinks = constant(call.mask ? call.mask.getSinkTokens() : 0);
+  if (call.mask && call.mask.getChunk()) {
+    // The last row's chunk ends the range; sinks lie in the first chunk.
+    Value size = constant(call.mask.getChunk());
+    Value next = add(make<arith::DivSIOp>(last, size), constant(1));
+    end = max(min(end, mul(next, size)), constant(0));
+    sinks = builder.createOrFold<arith::SelectOp>(
+        loc, compare(Predicate::slt, position, size), sinks, constant(0));
+  }
   Value isEmpty = compare(Predicate::eq, queryLength, constant(0));
   end = arith::SelectOp::create(builder, loc, isEmpty, constant(0), end);
-  bool hasSinks = call.mask && call.mask.getSinkTokens();
-  return {getFirstVisible(call.mask, position), end,
-          constant(hasSinks ? call.mask.getSinkTokens() : 0)};
+  return {getFirstVisible(call.mask, position), end, sinks};
 }
 
 void Checks::verifyPages(const Call &call, Value sequence, Value first,
@@ -374,6 +401,17 @@ struct GatherModel
   }
 };
 
+struct CopyPagesModel
+    : public RuntimeVerifiableOpInterface::ExternalModel<CopyPagesModel,
+                                                         CopyPagesOp> {
+  void generateRuntimeVerification(Operation *op, OpBuilder &builder,
+                                   Location loc, MessageFn message) const {
+    auto copy = cast<CopyPagesOp>(op);
+    Checks(builder, loc, op, message)
+        .verifyPairs(copy.getPairs(), copy.getPool(), copy.getLayout());
+  }
+};
+
 } // namespace
 
 void paged_attn::registerRuntimeVerifiableOpInterfaceModels(
@@ -382,6 +420,7 @@ void paged_attn::registerRuntimeVerifiableOpInterfaceModels(
     AttentionOp::attachInterface<AttentionModel>(*context);
     AppendOp::attachInterface<AppendModel>(*context);
     GatherOp::attachInterface<GatherModel>(*context);
+    CopyPagesOp::attachInterface<CopyPagesModel>(*context);
     context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
                          memref::MemRefDialect, scf::SCFDialect,
                          tensor::TensorDialect>();

@@ -18,6 +18,7 @@
 #include "mlir/Interfaces/TilingInterface.h"
 
 #include <limits>
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::paged_attn;
@@ -113,6 +114,8 @@ Value UpdateTiler::move(Value base, OpFoldResult offset, bool forward) {
 }
 
 TilingResult UpdateTiler::tileOp(State state) {
+  int64_t rowBlock = std::gcd(int64_t(op.getRowBlock()),
+                              getConstantIntValue(numRows).value_or(1));
   OpFoldResult zero = index(0);
   Value query =
       slice(op.getQuery(), {row, zero}, {numRows, sizeOf(op.getQuery(), 1)});
@@ -130,7 +133,8 @@ TilingResult UpdateTiler::tileOp(State state) {
       op.getMaskKindAttr(), query, keys, values,
       move(op.getPos(), key, /*forward=*/true), op.getBegin(), op.getEnd(),
       move(op.getRows(), row, /*forward=*/false), positions, slopes, state[0],
-      state[1], state[2], op.getMaskAttr(), op.getSoftcapAttr());
+      state[1], state[2], op.getMaskAttr(), op.getSoftcapAttr(),
+      builder.getI64IntegerAttr(rowBlock));
   return {{tiled}, llvm::to_vector_of<Value>(tiled->getResults()), slices};
 }
 

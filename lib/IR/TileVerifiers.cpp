@@ -111,6 +111,11 @@ LogicalResult OnlineUpdateOp::verify() {
   for (auto [got, like] : pairs)
     if (failed(expectStatic(*this, got))) // C1
       return failure();
+  int64_t rowBlock = getRowBlock();
+  int64_t numRows = cast<ShapedType>(getQuery().getType()).getDimSize(0);
+  if (rowBlock < 1 || numRows % rowBlock != 0) // C4
+    return emitOpError("expected row_block to divide the ")
+           << numRows << " rows, got " << rowBlock;
   std::optional<APFloat> softcap = getSoftcap();
   if (!softcap ||
       (softcap->isFinite() && !softcap->isNegative() && !softcap->isZero()))

@@ -15,6 +15,9 @@ using namespace mlir::paged_attn;
 
 namespace {
 
+/// Kernels keep positions in 32 bits.
+constexpr int64_t kMostPositions = INT32_MAX;
+
 /// An index operand; absent when `data` is null.
 class IndexView {
 public:
@@ -68,6 +71,7 @@ public:
   std::string run();
 
 private:
+  std::string checkSizes();
   std::string checkStarts();
   std::string checkIndptr();
   std::string checkSequence(int64_t b);
@@ -84,6 +88,24 @@ private:
   IndexView table, indices, indptr, lens, starts, offsets;
   int64_t numTokens;
 };
+
+std::string Checker::checkSizes() {
+  int64_t batch = lens.size(0);
+  auto expect = [&](const char *name, const IndexView &operand, int64_t size) {
+    if (!operand || operand.size(0) == size)
+      return std::string();
+    return "expected " + std::string(name) + " to have " +
+           std::to_string(size) + " entries for " + std::to_string(batch) +
+           " sequences, got " + std::to_string(operand.size(0));
+  };
+  for (const std::string &error : {expect("page_table", table, batch),
+                                   expect("page_indptr", indptr, batch + 1),
+                                   expect("query_starts", starts, batch + 1),
+                                   expect("query_offsets", offsets, batch)})
+    if (!error.empty())
+      return error;
+  return "";
+}
 
 std::string Checker::checkStarts() {
   int64_t batch = lens.size(0);
@@ -141,6 +163,11 @@ std::string Checker::checkPage(int64_t b, int64_t page) {
 std::string Checker::checkSequence(int64_t b) {
   int64_t length = lens[b], newTokens = queryLength(b);
   int64_t capacity = rowPages(b) * limits.pageSize;
+  if (length >= kMostPositions)
+    return message("kv_lens", b,
+                   "below " + std::to_string(kMostPositions) +
+                       " (positions are 32 bits)",
+                   length);
   if (length < 0 || length > capacity)
     return message("kv_lens", b,
                    "from 0 to the " + std::to_string(capacity) +
@@ -180,7 +207,9 @@ std::string Checker::checkSequence(int64_t b) {
 }
 
 std::string Checker::run() {
-  std::string error = checkStarts();
+  std::string error = checkSizes();
+  if (error.empty())
+    error = checkStarts();
   if (error.empty())
     error = checkIndptr();
   for (int64_t b = 0; error.empty() && b < lens.size(0); ++b)

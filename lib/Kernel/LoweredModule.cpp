@@ -11,9 +11,11 @@
 #include "paged_attn/IR/PagedAttn.h"
 #include "paged_attn/Register.h"
 
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/Interfaces/CastInterfaces.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
@@ -76,7 +78,8 @@ void forEachOperand(AttentionOp op,
 /// The block argument behind casts and bufferization ops, or nothing.
 BlockArgument getSourceArgument(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (op->getNumOperands() != 1)
+    if (!isa<CastOpInterface, bufferization::ToTensorOp,
+             bufferization::ToBufferOp>(op))
       return {};
     value = op->getOperand(0);
   }
@@ -235,11 +238,23 @@ LoweredModule::translate(llvm::LLVMContext &llvmContext, std::string &error) {
     error = first.take("cannot translate the module to LLVM IR");
     return nullptr;
   }
-  for (const FunctionInfo &info : functions)
-    if (llvm::Function *wrapper =
-            result->getFunction((kWrapperPrefix + info.name).str()))
-      if (info.numResults == 0)
-        addPackedEntry(*result, *wrapper, info.name);
+  for (const FunctionInfo &info : functions) {
+    llvm::Function *wrapper =
+        result->getFunction((kWrapperPrefix + info.name).str());
+    if (!wrapper || info.numResults != 0)
+      continue;
+    std::string packed = getPackedName(info.name);
+    if (result->getFunction(packed)) {
+      error = "expected no function '" + packed + "' beside '" + info.name +
+              "', got one: the name is that of its packed entry";
+      return nullptr;
+    }
+    addPackedEntry(*result, *wrapper, info.name);
+    // Callers use the wrapper or the packed entry; a plain name could be that
+    // of a function of the C library.
+    result->getFunction(info.name)->setLinkage(
+        llvm::GlobalValue::InternalLinkage);
+  }
   return result;
 }
 

@@ -55,6 +55,7 @@ static void readVectors(const llvm::Triple &triple,
     info.registers = 32;
     return;
   }
+  info.hasFma = subtarget.checkFeatures("+fma");
   info.vectorBits = subtarget.checkFeatures("+avx") ? 256 : 128;
   info.registers = 16;
 }

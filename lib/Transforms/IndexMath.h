@@ -34,6 +34,10 @@ public:
     return b == 1 ? a : fold<arith::DivUIOp>(a, constant(b));
   }
   Value div(Value a, Value b) const { return fold<arith::DivUIOp>(a, b); }
+  /// a / b towards zero for an `a` that may be negative.
+  Value signedDiv(Value a, int64_t b) const {
+    return fold<arith::DivSIOp>(a, constant(b));
+  }
   Value rem(Value a, int64_t b) const {
     return b == 1 ? constant(0) : fold<arith::RemUIOp>(a, constant(b));
   }

@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Replaces math.exp2, math.tanh and math.log2 on f32 scalars and vectors by
-// arithmetic and math.fma, so that no call of libm stands in a kernel. f16 and
-// bf16 go through f32. The bounds in Passes.td are checked by a test.
+// arithmetic and math.fma, so that no call of libm stands in a kernel (on a CPU
+// without FMA the code generator splits those: EmitObject.cpp). f16 and bf16
+// go through f32. The bounds in Passes.td are checked by a test.
 //
 //===----------------------------------------------------------------------===//
 

@@ -126,6 +126,9 @@ Reach getReach(Value buffer) {
         aliases.push_back(cast);
       else if (auto select = dyn_cast<arith::SelectOp>(user))
         aliases.push_back(select);
+      else if (auto store = dyn_cast<memref::StoreOp>(user);
+               store && store.getValueToStore() == alias)
+        return Reach::Escaping;
       else if (user->hasTrait<OpTrait::IsTerminator>() ||
                isa<LoopLikeOpInterface>(user))
         return Reach::Escaping;
@@ -358,6 +361,8 @@ struct OutlineWorkPass
     });
     for (auto [index, forall] : llvm::enumerate(loops)) {
       std::string name = (function.getName() + "_work" + Twine(index)).str();
+      while (symbols.lookup(name))
+        name += "_";
       func::FuncOp work = WorkLoop(forall).outline(function, name);
       symbols.insert(work, std::next(function->getIterator()));
       hoistScratch(work, maxStackBytes);

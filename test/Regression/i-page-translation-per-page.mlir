@@ -27,16 +27,6 @@
 // CHECK-NEXT: tensor.extract_slice %arg2[{{[^]]*}}] [1, 8, 1, 16]
 // CHECK-NOT: tensor.extract %
 // CHECK: return
-func.func @decode
-// CHECK: scf.forall
-// CHECK: scf.for
-// CHECK: tensor.extract_slice %arg1[{{[^]]*}}] [1, 8, 1, 16]
-// CHECK: tensor.extract_slice %arg2[{{[^]]*}}] [1, 8, 1, 16]
-// CHECK-NOT: tensor.extract_slice %arg1[{{[^]]*}}] [1, 1,
-// CHECK-NOT: tensor.extract_slice %arg2[{{[^]]*}}] [1, 1,
-// CHECK-NOT: tensor.extract %arg1
-// CHECK-NOT: tensor.extract %arg2
-// CHECK: return
 func.func @decode(%q: tensor<2x4x16xf32>, %k: tensor<?x8x2x16xf32>,
     %v: tensor<?x8x2x16xf32>, %table: tensor<2x?xi32>, %lens: tensor<2xi32>,
     %out: tensor<2x4x16xf32>) -> tensor<2x4x16xf32> {

@@ -24,6 +24,7 @@ struct TargetInfo {
   std::string features;          ///< "+avx2,-sse4a,..."; empty: those of `cpu`
   int64_t vectorBits = 128;      ///< widest native vector: 128, 256 or 512
   int64_t registers = 16;        ///< vector registers: 16 or 32
+  bool hasFma = true;            ///< fused multiply-add of f32 vectors
   int64_t l1Bytes = 32 * 1024;   ///< data cache of a core
   int64_t l2Bytes = 1024 * 1024; ///< second-level cache of a core
   int64_t l3Bytes = 8LL * 1024 * 1024; ///< last-level cache

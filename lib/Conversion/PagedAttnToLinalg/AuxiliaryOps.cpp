@@ -10,6 +10,7 @@
 
 #include "PagedAttnToLinalg.h"
 
+#include "../../Transforms/WrapBuffers.h"
 #include "../PageAccess.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -425,40 +426,6 @@ static SmallVector<Value> emitMergeStates(Emitter &emitter, MergeStatesOp op) {
 // Patterns
 //===----------------------------------------------------------------------===//
 
-/// Puts the same op on tensors in the place of one on memrefs; returns it.
-static Operation *wrapMemRefs(DestinationStyleOpInterface op,
-                              PatternRewriter &rewriter) {
-  Location loc = op.getLoc();
-  llvm::SmallDenseMap<Value, Value> tensors;
-  auto toTensor = [&](Value buffer) -> Value {
-    auto type = dyn_cast<MemRefType>(buffer.getType());
-    if (!type)
-      return buffer;
-    Value &tensor = tensors[buffer];
-    if (!tensor)
-      tensor = bufferization::ToTensorOp::create(
-          rewriter, loc, memref::getTensorTypeFromMemRefType(type), buffer,
-          /*restrict=*/true,
-          /*writable=*/llvm::is_contained(op.getDpsInits(), buffer));
-    return tensor;
-  };
-  OperationState state(loc, op->getName());
-  for (Value operand : op->getOperands())
-    state.addOperands(toTensor(operand));
-  for (Value init : op.getDpsInits())
-    state.addTypes(toTensor(init).getType());
-  state.addAttributes(op->getDiscardableAttrDictionary().getValue());
-  state.propertiesAttr = op->getPropertiesAsAttribute();
-  Operation *onTensors = rewriter.create(state);
-  for (auto [result, init] :
-       llvm::zip_equal(onTensors->getResults(), op.getDpsInits()))
-    bufferization::MaterializeInDestinationOp::create(
-        rewriter, loc, /*result=*/Type(), result, init, /*restrict=*/true,
-        /*writable=*/true);
-  rewriter.eraseOp(op);
-  return onTensors;
-}
-
 namespace {
 
 template <typename OpTy>
@@ -472,7 +439,7 @@ struct AuxiliaryOpPattern : public OpRewritePattern<OpTy> {
   LogicalResult matchAndRewrite(OpTy op,
                                 PatternRewriter &rewriter) const final {
     if (!op.hasPureTensors())
-      op = cast<OpTy>(wrapMemRefs(op, rewriter));
+      op = cast<OpTy>(wrapBuffers(op, rewriter));
     rewriter.setInsertionPoint(op);
     Emitter emitter(op.getLoc(), rewriter);
     rewriter.replaceOp(op, emit(emitter, op));

@@ -82,8 +82,11 @@ struct RowState {
 static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
                          Value j) {
   Type i32 = b.getI32Type();
+  // Positions are below 2^31 - 1: a larger size hides nothing.
   auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+    int64_t most = std::numeric_limits<int32_t>::max();
+    return arith::ConstantOp::create(
+        b, loc, b.getI32IntegerAttr(std::min(value, most)));
   };
   auto compare = [&](arith::CmpIPredicate predicate, Value x,
                      Value y) -> Value {
@@ -102,8 +105,10 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
   if (mask.getCausal())
     visible = both(visible, compare(arith::CmpIPredicate::sle, j, p));
   if (int64_t window = mask.getWindow()) {
-    Value first = arith::SubIOp::create(b, loc, p, constant(window));
-    Value inside = compare(arith::CmpIPredicate::sgt, j, first);
+    // j > p - W as p - j < W, which cannot overflow.
+    Value distance = arith::SubIOp::create(b, loc, p, j);
+    Value inside =
+        compare(arith::CmpIPredicate::slt, distance, constant(window));
     if (int64_t sinks = mask.getSinkTokens())
       inside = arith::OrIOp::create(
           b, loc, inside,
@@ -111,12 +116,13 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
     visible = both(visible, inside);
   }
   if (int64_t chunk = mask.getChunk()) {
-    // j / C == p / C as p - p % C <= j < p - p % C + C.
+    // j / C == p / C as 0 <= j - (p - p % C) < C.
     Value rest = arith::RemSIOp::create(b, loc, p, constant(chunk));
     Value first = arith::SubIOp::create(b, loc, p, rest);
-    Value last = arith::AddIOp::create(b, loc, first, constant(chunk));
+    Value distance = arith::SubIOp::create(b, loc, j, first);
     visible = both(visible, both(compare(arith::CmpIPredicate::sge, j, first),
-                                 compare(arith::CmpIPredicate::slt, j, last)));
+                                 compare(arith::CmpIPredicate::slt, distance,
+                                         constant(chunk))));
   }
   return visible;
 }
@@ -336,10 +342,10 @@ static Value emitOutputFactor(OpBuilder &b, Location loc, Value m, Value l,
   if (sink)
     numerator = emitExp2Difference(b, loc, m, emitFinite(b, loc, top));
   Value zero = linalg.constant(0.0);
-  Value isPositive =
-      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, sum, zero);
+  Value isEmpty =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, sum, zero);
   Value quotient = arith::DivFOp::create(b, loc, numerator, sum);
-  return arith::SelectOp::create(b, loc, isPositive, quotient, zero);
+  return arith::SelectOp::create(b, loc, isEmpty, zero, quotient);
 }
 
 /// ln(2) (M + log2(denominator)), -inf where the denominator is 0.
@@ -349,10 +355,10 @@ static Value emitLse(OpBuilder &b, Location loc, Value m, Value l, Value sink) {
   Value logarithm = math::Log2Op::create(b, loc, sum);
   Value total = arith::AddFOp::create(b, loc, top, logarithm);
   Value lse = arith::MulFOp::create(b, loc, total, linalg.constant(kLn2));
-  Value isPositive = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT,
-                                           sum, linalg.constant(0.0));
-  return arith::SelectOp::create(b, loc, isPositive, lse,
-                                 linalg.constant(kNegInf));
+  Value isEmpty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, sum,
+                                        linalg.constant(0.0));
+  return arith::SelectOp::create(b, loc, isEmpty, linalg.constant(kNegInf),
+                                 lse);
 }
 
 FailureOr<SmallVector<Value>> paged_attn::lowerFinalize(RewriterBase &rewriter,

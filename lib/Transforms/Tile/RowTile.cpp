@@ -286,10 +286,8 @@ Value RowTileEmitter::firstVisible(Value position) {
   Value zero = math.constant(0), first = zero;
   if (int64_t window = mask.getWindow())
     first = math.max(zero, math.add(position, 1 - window));
-  if (int64_t chunk = mask.getChunk()) {
-    Value start = math.mul(math.div(math.max(position, zero), chunk), chunk);
-    first = math.max(first, start);
-  }
+  if (int64_t chunk = mask.getChunk())
+    first = math.max(first, math.mul(math.signedDiv(position, chunk), chunk));
   return first;
 }
 
@@ -299,10 +297,10 @@ Value RowTileEmitter::endVisible(Value position) {
   if (mask.getCausal())
     end = math.min(end, math.add(position, 1));
   if (int64_t chunk = mask.getChunk()) {
-    Value index = math.div(math.max(position, math.constant(0)), chunk);
-    end = math.min(end, math.mul(math.add(index, 1), chunk));
+    Value next = math.add(math.signedDiv(position, chunk), 1);
+    end = math.min(end, math.mul(next, chunk));
   }
-  return end;
+  return math.max(end, math.constant(0));
 }
 
 KVRange RowTileEmitter::kvRange() {
@@ -311,17 +309,25 @@ KVRange RowTileEmitter::kvRange() {
   Value last = math.sub(math.add(first, tile.numTokens), math.constant(1));
   Value isEmpty = math.compare(arith::CmpIPredicate::sle, tile.numTokens, zero);
   KVRange range;
-  range.begin = firstVisible(first);
-  range.end = math.max(zero, math.select(isEmpty, zero, endVisible(last)));
+  Value begin = firstVisible(first);
+  Value end = math.select(isEmpty, zero, endVisible(last));
+  // Rows that stand apart from the cache (offsets) may see nothing of it; then
+  // no tile is visited.
+  Value seesNothing = math.compare(arith::CmpIPredicate::sge, begin, end);
+  range.begin = math.select(seesNothing, zero, begin);
+  range.end = math.select(seesNothing, zero, end);
   range.interiorBegin = firstVisible(last);
-  range.interiorEnd = math.max(zero, endVisible(first));
+  range.interiorEnd = endVisible(first);
   if (int64_t sinkTokens = mask.getSinkTokens()) {
     Value chunkBegin = zero;
     if (int64_t chunk = mask.getChunk())
-      chunkBegin = math.mul(math.div(math.max(first, zero), chunk), chunk);
-    range.sinkBegin = chunkBegin;
-    range.sinkEnd =
-        math.min(math.min(math.constant(sinkTokens), range.begin), range.end);
+      chunkBegin =
+          math.max(zero, math.mul(math.signedDiv(first, chunk), chunk));
+    Value sinkEnd = math.min(math.min(math.constant(sinkTokens), begin), end);
+    Value hasNone =
+        math.compare(arith::CmpIPredicate::sge, chunkBegin, sinkEnd);
+    range.sinkBegin = math.select(hasNone, zero, chunkBegin);
+    range.sinkEnd = math.select(hasNone, zero, sinkEnd);
   }
   return range;
 }

@@ -11,6 +11,7 @@
 #include "paged_attn/Transforms/Passes.h"
 
 #include "../IndexMath.h"
+#include "../WrapBuffers.h"
 #include "RowTile.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -87,6 +88,10 @@ public:
   }
   /// Writes zeros (lse: -inf) to the rows past the last sequence.
   OutSlice padRows(OutSlice outs);
+  /// False when the types say that every row belongs to a sequence.
+  bool mayHavePadding();
+  /// The row behind the last sequence.
+  Value endOfRows();
   SmallVector<Value> results;
 
 private:
@@ -101,7 +106,7 @@ void WorkEmitter::forEachItem(
     Value numItems,
     function_ref<void(OpBuilder &, Value, Value, OutSlice)> body) {
   OutSlice outs{op.getOut(), op.getLse()};
-  if (op.getQueryStarts())
+  if (mayHavePadding())
     outs = padRows(outs);
   SmallVector<OpFoldResult> bounds{getAsOpFoldResult(numItems),
                                    builder.getIndexAttr(op.getNumKVHeads())};
@@ -115,11 +120,26 @@ void WorkEmitter::forEachItem(
   results.assign(forall->result_begin(), forall->result_end());
 }
 
+bool WorkEmitter::mayHavePadding() {
+  int64_t tokens = op.getNumTokens(), sequences = op.getNumSequences();
+  return op.getQueryStarts() || ShapedType::isDynamic(tokens) ||
+         ShapedType::isDynamic(sequences) || sequences == 0 ||
+         tokens % sequences != 0;
+}
+
+Value WorkEmitter::endOfRows() {
+  IndexMath math(builder, loc);
+  if (Value starts = op.getQueryStarts())
+    return math.toIndex(
+        tensor::ExtractOp::create(builder, loc, starts, numSequences()));
+  Value safe = math.max(numSequences(), math.constant(1));
+  Value perSequence = math.div(dim(op.getQuery()), safe);
+  return math.mul(perSequence, numSequences());
+}
+
 OutSlice WorkEmitter::padRows(OutSlice outs) {
   IndexMath math(builder, loc);
-  Value last = tensor::ExtractOp::create(builder, loc, op.getQueryStarts(),
-                                         numSequences());
-  Value begin = math.toIndex(last);
+  Value begin = endOfRows();
   Value count = math.sub(dim(op.getQuery()), begin);
   auto pad = [&](Value target, double value) -> Value {
     auto type = cast<RankedTensorType>(target.getType());
@@ -188,8 +208,8 @@ static OutSlice emitWholeSequence(OpBuilder &builder, AttentionOp op,
 }
 
 /// The query tile that work item `item` stands for. Sequence b owns the items
-/// from starts[b] / tokens + b on: that many hold its tiles, whatever the
-/// alignment, and the last one may be empty.
+/// from (starts[b] - starts[0]) / tokens + b on: that many hold its tiles,
+/// whatever the alignment, and the last one may be empty.
 static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
                              Value kvHead, int64_t tileTokens) {
   Location loc = op.getLoc();
@@ -197,10 +217,13 @@ static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
   Value zero = math.constant(0);
   Value sequence, firstItem;
   if (Value starts = op.getQueryStarts()) {
+    Value origin =
+        math.toIndex(tensor::ExtractOp::create(builder, loc, starts, zero));
     auto itemOf = [&](OpBuilder &nested, Value b) {
       IndexMath inner(nested, loc);
       Value start = tensor::ExtractOp::create(nested, loc, starts, b);
-      return inner.add(inner.div(inner.toIndex(start), tileTokens), b);
+      Value row = inner.sub(inner.toIndex(start), origin);
+      return inner.add(inner.div(row, tileTokens), b);
     };
     // Binary search of the last b with itemOf(b) <= item in [low, high).
     Value count = builder.createOrFold<tensor::DimOp>(loc, op.getKvLens(), 0);
@@ -247,8 +270,12 @@ static Value countQueryTiles(OpBuilder &builder, AttentionOp op,
                              WorkEmitter &work, int64_t tileTokens) {
   IndexMath math(builder, op.getLoc());
   Value tokens = work.dim(op.getQuery()), sequences = work.numSequences();
-  if (op.getQueryStarts())
-    return math.add(math.div(tokens, tileTokens), sequences);
+  if (op.getQueryStarts()) {
+    Value hasNone =
+        math.compare(arith::CmpIPredicate::eq, sequences, math.constant(0));
+    Value most = math.add(math.div(tokens, tileTokens), sequences);
+    return math.select(hasNone, math.constant(0), most);
+  }
   Value safe = math.max(sequences, math.constant(1));
   return math.mul(sequences, math.ceilDiv(math.div(tokens, safe), tileTokens));
 }
@@ -371,42 +398,6 @@ struct TileMixed final : public TilePattern {
 // Pass
 //===----------------------------------------------------------------------===//
 
-/// Wraps an op on memrefs: tensors of its buffers, the results materialised in
-/// the outs.
-static void wrapBuffers(AttentionOp op) {
-  OpBuilder builder(op);
-  Location loc = op.getLoc();
-  auto destination = cast<DestinationStyleOpInterface>(op.getOperation());
-  SmallVector<Value> operands, buffers;
-  SmallVector<Type> types;
-  for (OpOperand &operand : op->getOpOperands()) {
-    auto type = dyn_cast<MemRefType>(operand.get().getType());
-    if (!type) {
-      operands.push_back(operand.get());
-      continue;
-    }
-    bool isOut = destination.isDpsInit(&operand);
-    Type tensorType = memref::getTensorTypeFromMemRefType(type);
-    operands.push_back(bufferization::ToTensorOp::create(
-        builder, loc, tensorType, operand.get(), /*restrict=*/true,
-        /*writable=*/isOut));
-    if (isOut) {
-      buffers.push_back(operand.get());
-      types.push_back(tensorType);
-    }
-  }
-  OperationState state(loc, op->getName(), operands, types, op->getAttrs());
-  state.propertiesAttr = op->getPropertiesAsAttribute();
-  state.addRegion()->takeBody(op.getScore());
-  Operation *onTensors = builder.create(state);
-  for (auto [result, buffer] :
-       llvm::zip_equal(onTensors->getResults(), buffers))
-    bufferization::MaterializeInDestinationOp::create(
-        builder, loc, /*result=*/Type(), result, buffer, /*restrict=*/true,
-        /*writable=*/true);
-  op.erase();
-}
-
 /// Checks that an option lies in [low, high].
 static LogicalResult checkOption(Operation *op, StringRef name, int64_t value,
                                  int64_t low, int64_t high) {
@@ -426,6 +417,7 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
         failed(checkOption(root, "decode-tokens", decodeTokens, 1, 64)) ||
         failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)))
       return signalPassFailure();
+    IRRewriter rewriter(&getContext());
     SmallVector<AttentionOp> ops;
     root->walk([&](AttentionOp op) { ops.push_back(op); });
     for (AttentionOp op : ops) {
@@ -434,7 +426,7 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
       if (failed(checkTileable(op)))
         return signalPassFailure();
       if (!op.hasPureTensors())
-        wrapBuffers(op);
+        wrapBuffers(op, rewriter);
     }
     TilePassOptions options{queryTokens, decodeTokens, kvTokens};
     RewritePatternSet patterns(&getContext());
