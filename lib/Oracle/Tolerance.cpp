@@ -24,7 +24,7 @@ constexpr double kScoreRoundings = 6;
 constexpr double kSoftcapRoundings = 6;
 /// E2: relative error of the exp2 polynomial (Chebyshev, degree 6),
 /// measured over 3.2e7 points of [-30, 0].
-constexpr double kExp2Error = 8.2e-8;
+constexpr double kExp2Error = 8.5e-8;
 /// E2: exp2 evaluations behind a weight: its own, the rescaling when the
 /// running maximum grows, the merging of splits.
 constexpr double kExpEvaluations = 3;

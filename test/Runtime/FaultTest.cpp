@@ -81,6 +81,7 @@ void failEveryAllocation(const char *name, const Call &call,
       EXPECT_EQ(fingerprint(*world.manager), before) << point;
     }
   }
+  EXPECT_GT(point, 1) << "nothing was allocated, so nothing could fail";
 }
 
 /// The same for file operations, which must fail with IoError.

@@ -98,14 +98,14 @@ func.func @main() {
   %plus_inf = arith.constant 0x7F800000 : i32
   %minus_inf = arith.constant 0xFF800000 : i32
 
-  %exp2_bound = arith.constant 1.2e-7 : f64
+  %exp2_bound = arith.constant 8.5e-8 : f64
   %e0 = call @sweep(%exp2_error, %plus_zero, %plus_128) : ((f32) -> f64, i32, i32) -> f64
   // CHECK: 1
   call @report(%e0, %exp2_bound) : (f64, f64) -> ()
   %e1 = call @sweep(%exp2_error, %minus_zero, %minus_126) : ((f32) -> f64, i32, i32) -> f64
   // CHECK-NEXT: 1
   call @report(%e1, %exp2_bound) : (f64, f64) -> ()
-  %tanh_bound = arith.constant 3.0e-7 : f64
+  %tanh_bound = arith.constant 2.4e-7 : f64
   %t0 = call @sweep(%tanh_error, %plus_zero, %plus_inf) : ((f32) -> f64, i32, i32) -> f64
   // CHECK-NEXT: 1
   call @report(%t0, %tanh_bound) : (f64, f64) -> ()
