@@ -5,22 +5,25 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PACKAGES=(
-  cmake ninja-build g++ ccache python3 # to build
+REQUIRED=(
+  cmake ninja-build g++ python3 # to build
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools # MLIR, lit, FileCheck
-  clang-22 lld-22 clang-format-22
-  libtbb-dev libxxhash-dev        # the runtime
-  libgtest-dev libbenchmark-dev   # its tests and benchmarks
+  clang-22 lld-22
+  libtbb-dev libxxhash-dev # the executor and the runtime
+  libgtest-dev             # tests
 )
+# Faster rebuilds, formatting, benchmarks: installed beside the others when that
+# can be done, never a reason to stop.
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# Prints the packages that are not installed.
+# missing_packages PACKAGE...: prints those that are not installed.
 missing_packages() {
   local package
-  for package in "${PACKAGES[@]}"; do
+  for package in "$@"; do
     is_installed "$package" || printf '%s ' "$package"
   done
 }
@@ -53,8 +56,12 @@ check_system() {
   esac
 }
 
+has_rights() {
+  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null
+}
+
 check_rights() {
-  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+  has_rights ||
     die "cannot install: not root and sudo is not there" "missing: $*"
 }
 
@@ -70,12 +77,18 @@ check_candidates() {
   done
 }
 
-step "setup: checking ${#PACKAGES[@]} packages"
+step "setup: checking ${#REQUIRED[@]} packages and ${#OPTIONAL[@]} optional ones"
 check_system
-read -r -a missing <<<"$(missing_packages)"
+read -r -a missing <<<"$(missing_packages "${REQUIRED[@]}")"
+read -r -a wanted <<<"$(missing_packages "${OPTIONAL[@]}")"
 if [ "${#missing[@]}" -eq 0 ]; then
-  note "all installed"
-  exit 0
+  if [ "${#wanted[@]}" -eq 0 ]; then
+    note "all installed"
+    exit 0
+  elif ! has_rights; then
+    note "going on without ${wanted[*]}"
+    exit 0
+  fi
 fi
 check_rights "${missing[*]}"
 
@@ -86,6 +99,15 @@ if ! as_root apt-get update >"$LOGS/apt-update.log" 2>&1; then
   note "apt-get update failed ($LOGS/apt-update.log): using the lists that are there"
 fi
 check_candidates "${missing[@]}"
+
+for package in "${wanted[@]}"; do
+  if has_candidate "$package"; then
+    missing+=("$package")
+  else
+    note "going on without $package: not on offer"
+  fi
+done
+[ "${#missing[@]}" -gt 0 ] || exit 0
 
 step "setup: installing ${#missing[@]} packages: ${missing[*]}"
 run_logged "$LOGS/apt-install.log" as_root env DEBIAN_FRONTEND=noninteractive \
