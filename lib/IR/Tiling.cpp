@@ -154,13 +154,20 @@ Value AttentionTiler::generate(Value like, int64_t staticSize, Value size,
   return tensor::GenerateOp::create(builder, loc, type, sizes, buildBody);
 }
 
+/// Whether a bias has one entry per head or one for all decides how it is cut.
+static bool hasUnknownBiasHeads(AttentionOp op) {
+  Value bias = op.getBias();
+  return bias && cast<ShapedType>(bias.getType()).isDynamicDim(1);
+}
+
 /// starts[b] = b * (T / B)
 Value AttentionTiler::makeStarts() {
   int64_t numSequences = op.getNumSequences();
   Value lens = op.getKvLens();
   Value count = tensor::DimOp::create(builder, loc, lens, 0);
   Value tokens = tensor::DimOp::create(builder, loc, op.getQuery(), 0);
-  Value perSequence = arith::DivSIOp::create(builder, loc, tokens, count);
+  Value divisor = arith::MaxSIOp::create(builder, loc, count, constant(1));
+  Value perSequence = arith::DivSIOp::create(builder, loc, tokens, divisor);
   Value size = arith::AddIOp::create(builder, loc, count, constant(1));
   int64_t staticSize =
       ShapedType::isDynamic(numSequences) ? numSequences : numSequences + 1;
@@ -316,7 +323,8 @@ struct AttentionModel
                          ArrayRef<OpFoldResult> sizes) const {
     auto attention = cast<AttentionOp>(op);
     int64_t group = attention.getGroupSize();
-    if (!attention.hasPureTensors() || ShapedType::isDynamic(group))
+    if (!attention.hasPureTensors() || ShapedType::isDynamic(group) ||
+        hasUnknownBiasHeads(attention))
       return failure();
     Location loc = op->getLoc();
     Tile tile{offsets[0],
