@@ -156,7 +156,8 @@ CacheLimits mlir::paged_attn::makeLimits(const oracle::ProblemSpec &spec) {
   return limits;
 }
 
-/// Rows that see no key, padding rows among them, are 0 exactly (docs/Numerics.md), whatever the tolerance of the others.
+/// Rows that see no key, padding rows among them, are 0 exactly
+/// (docs/Numerics.md), whatever the tolerance of the others.
 static bool areEmptyRowsZero(const oracle::Problem &problem,
                              const oracle::AttentionResult &expected) {
   int64_t dim = problem.spec.valueDim;
