@@ -103,3 +103,16 @@ func.func @gather(%k : memref<?x16x2x64xf32>, %t : memref<?x?xi32>, %n : memref<
       {layout = #paged_attn.layout<"pshd">}
   return
 }
+
+// -----
+
+// CHECK-LABEL: func.func @copy_pages
+// CHECK:         scf.for
+// CHECK:           cf.assert {{.*}}expected source pages of at most the pool's pages - 1, got a larger one
+// CHECK:           cf.assert {{.*}}expected target pages between 0 and the pool's pages - 1, got one outside
+// CHECK:         paged_attn.copy_pages
+func.func @copy_pages(%pairs : memref<?x2xi64>, %k : memref<?x16x2x64xf32>) {
+  paged_attn.copy_pages pairs(%pairs : memref<?x2xi64>) outs(%k : memref<?x16x2x64xf32>)
+      {layout = #paged_attn.layout<"pshd">}
+  return
+}

@@ -572,3 +572,15 @@ func.func @finalize_no_result(%acc : tensor<4x128xf32>, %m : tensor<4xf32>, %l :
       outs(%o : tensor<?x4x128xbf16>)
   return
 }
+
+// -----
+
+func.func @online_update_c4(%q: tensor<6x8xf32>, %k: tensor<8x16xf32>, %v: tensor<16x8xf32>, %p: tensor<6xi32>,
+    %i: index, %acc: tensor<6x8xf32>, %m: tensor<6xf32>, %l: tensor<6xf32>) {
+  // expected-error @+1 {{'paged_attn.online_update' op expected row_block to divide the 6 rows, got 4}}
+  %0:3 = paged_attn.online_update none query(%q : tensor<6x8xf32>) keys(%k : tensor<8x16xf32>)
+      values(%v : tensor<16x8xf32>) at(%i) range(%i, %i) rows(%i) q_positions(%p : tensor<6xi32>)
+      outs(%acc : tensor<6x8xf32>, %m : tensor<6xf32>, %l : tensor<6xf32>) {row_block = 4 : i64}
+      -> tensor<6x8xf32>, tensor<6xf32>, tensor<6xf32>
+  return
+}

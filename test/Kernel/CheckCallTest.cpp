@@ -40,6 +40,22 @@ protected:
 
 TEST_F(CheckCall, acceptsUnusedEntries) { EXPECT_EQ(check(), ""); }
 
+TEST_F(CheckCall, rejectsOperandsThatAreTooShort) {
+  arguments["query_starts"].sizes = {2};
+  EXPECT_EQ(check(), "expected query_starts to have 3 entries for 2 sequences, "
+                     "got 2");
+  arguments["query_starts"].sizes = {3};
+  arguments["page_table"].sizes = {1, 2};
+  EXPECT_EQ(check(),
+            "expected page_table to have 2 entries for 2 sequences, got 1");
+}
+
+TEST_F(CheckCall, rejectsPositionsBeyond32Bits) {
+  lens[0] = INT32_MAX;
+  EXPECT_EQ(check(), "expected kv_lens[0] to be below 2147483647 (positions "
+                     "are 32 bits), got 2147483647");
+}
+
 TEST_F(CheckCall, rejectsPagesOutOfRange) {
   table[1] = 5;
   EXPECT_EQ(check(),
