@@ -2,6 +2,7 @@
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
 import platform
+import sys
 
 import lit.formats
 
@@ -12,10 +13,13 @@ config.test_exec_root = config.paged_attn_obj_root
 config.suffixes = [".mlir", ".test"]
 if platform.machine() in ("x86_64", "AMD64"):
     config.available_features.add("x86")
+if os.path.exists(os.path.join(config.llvm_tools_dir, "llvm-mca")):
+    config.available_features.add("llvm-mca")
 config.excludes = ["CMakeLists.txt", "Inputs"]
 
 # %mlir_lib_dir: for mlir-runner -shared-libs=.
 config.substitutions.append(("%mlir_lib_dir", config.llvm_lib_dir))
+config.substitutions.append(("%python", sys.executable))
 config.environment["PATH"] = os.pathsep.join(
     [
         config.paged_attn_tools_dir,

@@ -8,6 +8,8 @@
 
 #include "paged_attn/Target/EmitObject.h"
 
+#include "Backends.h"
+
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
@@ -16,7 +18,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -25,8 +26,7 @@ using namespace mlir::paged_attn;
 
 static std::unique_ptr<llvm::TargetMachine>
 createMachine(const TargetInfo &info, std::string &error) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  initializeBackends();
   llvm::Triple triple(info.triple);
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, error);
@@ -53,6 +53,9 @@ static void setTarget(llvm::Module &module, const TargetInfo &info,
     if (!info.features.empty())
       function.addFnAttr("target-features", info.features);
     function.addFnAttr("prefer-vector-width", std::to_string(info.vectorBits));
+    if (info.sveBits) // vectors wider than NEON's become SVE of this width
+      function.addFnAttr(llvm::Attribute::getWithVScaleRangeArgs(
+          module.getContext(), info.sveBits / 128, info.sveBits / 128));
   }
 }
 

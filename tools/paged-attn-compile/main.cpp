@@ -31,6 +31,12 @@ cl::opt<std::string> targetName("target", cl::desc("cpu"), cl::init("cpu"),
                                 cl::cat(category));
 cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
                              cl::init("native"), cl::cat(category));
+cl::opt<std::string>
+    tripleName("triple", cl::desc("triple of the CPU, x86_64 or aarch64"),
+               cl::cat(category));
+cl::opt<bool> printTarget("print-target",
+                          cl::desc("print what is known of the CPU and stop"),
+                          cl::cat(category));
 cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
                              cl::init("linalg"), cl::cat(category));
 cl::opt<std::string> emitName(
@@ -99,9 +105,14 @@ int main(int argc, char **argv) {
   std::optional<Via> via = parseVia(viaName.getValue(), error);
   if (!emit || !via)
     return fail(error);
-  std::optional<TargetInfo> target = TargetInfo::get(cpuName.getValue(), error);
+  std::optional<TargetInfo> target = TargetInfo::get(
+      cpuName.getValue(), error, tripleName.getValue());
   if (!target)
     return fail(error);
+  if (printTarget) {
+    llvm::outs() << target->print();
+    return 0;
+  }
   options.via = *via;
   options.target = *target;
 

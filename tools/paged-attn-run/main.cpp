@@ -318,6 +318,9 @@ bool readOptions(RunOptions &options, std::string &error) {
   std::optional<TargetInfo> info = TargetInfo::get(cpu.getValue(), error);
   if (!info)
     return false;
+  error = info->whyNotHere();
+  if (!error.empty())
+    return false;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
   options.viaName = via;
