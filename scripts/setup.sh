@@ -12,9 +12,11 @@ REQUIRED=(
   libtbb-dev libxxhash-dev # the executor and the runtime
   libgtest-dev             # tests
 )
-# Faster rebuilds, formatting, benchmarks: installed beside the others when that
-# can be done, never a reason to stop.
-OPTIONAL=(ccache clang-format-22 libbenchmark-dev)
+# Faster rebuilds, formatting, benchmarks, kernels for AArch64 run by qemu (their
+# tests are skipped without): installed beside the others when that can be done,
+# never a reason to stop.
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

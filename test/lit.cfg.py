@@ -2,6 +2,7 @@
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
 import platform
+import shutil
 import sys
 
 import lit.formats
@@ -13,6 +14,8 @@ config.test_exec_root = config.paged_attn_obj_root
 config.suffixes = [".mlir", ".test"]
 if platform.machine() in ("x86_64", "AMD64"):
     config.available_features.add("x86")
+if shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc"):
+    config.available_features.add("aarch64-run")
 if os.path.exists(os.path.join(config.llvm_tools_dir, "llvm-mca")):
     config.available_features.add("llvm-mca")
 config.excludes = ["CMakeLists.txt", "Inputs"]

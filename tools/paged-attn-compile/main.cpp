@@ -105,8 +105,8 @@ int main(int argc, char **argv) {
   std::optional<Via> via = parseVia(viaName.getValue(), error);
   if (!emit || !via)
     return fail(error);
-  std::optional<TargetInfo> target = TargetInfo::get(
-      cpuName.getValue(), error, tripleName.getValue());
+  std::optional<TargetInfo> target =
+      TargetInfo::get(cpuName.getValue(), error, tripleName.getValue());
   if (!target)
     return fail(error);
   if (printTarget) {
