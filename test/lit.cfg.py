@@ -2,6 +2,7 @@
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
 import platform
+import re
 import shutil
 import sys
 
@@ -18,6 +19,17 @@ if shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc"):
     config.available_features.add("aarch64-run")
 if os.path.exists(os.path.join(config.llvm_tools_dir, "llvm-mca")):
     config.available_features.add("llvm-mca")
+# Instructions of this machine that kernels for named CPUs need to run.
+try:
+    with open("/proc/cpuinfo") as cpuinfo:
+        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read(), re.MULTILINE)
+except OSError:
+    flags = None
+flags = set(flags.group(1).split()) if flags else set()
+if flags >= {"avx2", "fma", "f16c", "bmi2"}:
+    config.available_features.add("avx2")
+if flags >= {"avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd"}:
+    config.available_features.add("avx512")
 config.excludes = ["CMakeLists.txt", "Inputs"]
 
 # %mlir_lib_dir: for mlir-runner -shared-libs=.

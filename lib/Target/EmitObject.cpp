@@ -9,11 +9,9 @@
 #include "paged_attn/Target/EmitObject.h"
 
 #include "Backends.h"
+#include "Expand.h"
 
 #include "llvm/ADT/SmallVector.h"
-#include "llvm/IR/IRBuilder.h"
-#include "llvm/IR/InstIterator.h"
-#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -59,27 +57,6 @@ static void setTarget(llvm::Module &module, const TargetInfo &info,
   }
 }
 
-/// Without the instruction each llvm.fma would be a call of fmaf: a product and
-/// a sum instead, rounded twice.
-static void splitFma(llvm::Module &module, const TargetInfo &info) {
-  if (info.hasFma)
-    return;
-  llvm::SmallVector<llvm::IntrinsicInst *> calls;
-  for (llvm::Function &function : module)
-    for (llvm::Instruction &instruction : llvm::instructions(function))
-      if (auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction))
-        if (call->getIntrinsicID() == llvm::Intrinsic::fma)
-          calls.push_back(call);
-  for (llvm::IntrinsicInst *call : calls) {
-    llvm::IRBuilder<> builder(call);
-    llvm::Value *product =
-        builder.CreateFMul(call->getArgOperand(0), call->getArgOperand(1));
-    call->replaceAllUsesWith(
-        builder.CreateFAdd(product, call->getArgOperand(2)));
-    call->eraseFromParent();
-  }
-}
-
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = true;
@@ -105,7 +82,7 @@ mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
   if (!machine)
     return std::nullopt;
   setTarget(module, info, *machine);
-  splitFma(module, info);
+  expandMissing(module, info);
   optimize(module, *machine);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream os(bytes);

@@ -100,6 +100,17 @@ std::string hostFeatures() {
   return features.getString();
 }
 
+/// Whether code of ours can hold instructions of an x86 feature; the others
+/// (for system code, cryptography, ...) may be hidden from virtual machines.
+bool isArithmetic(llvm::StringRef feature) {
+  for (llvm::StringRef prefix :
+       {"sse", "ssse", "avx", "fma", "f16c", "amx", "bmi", "lzcnt", "popcnt",
+        "movbe", "cmov", "adx", "gfni", "tbm", "xop", "egpr", "ndd", "64bit"})
+    if (feature.starts_with(prefix))
+      return true;
+  return false;
+}
+
 //===----------------------------------------------------------------------===//
 // Features and rows
 //===----------------------------------------------------------------------===//
@@ -257,7 +268,8 @@ std::string TargetInfo::whyNotHere() const {
     enabled.insert(feature.Key);
   std::string missing;
   for (const auto &feature : llvm::sys::getHostCPUFeatures())
-    if (!feature.getValue() && enabled.contains(feature.getKey()))
+    if (!feature.getValue() && enabled.contains(feature.getKey()) &&
+        (!isX86() || isArithmetic(feature.getKey())))
       if (missing.empty() || feature.getKey() < missing)
         missing = feature.getKey().str();
   if (missing.empty())
