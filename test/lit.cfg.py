@@ -42,6 +42,8 @@ config.environment["PATH"] = os.pathsep.join(
         config.environment.get("PATH", ""),
     ]
 )
+# Tests compile what they test; those of the cache name a folder of their own.
+config.environment["PAGED_ATTN_CACHE_DIR"] = "off"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]

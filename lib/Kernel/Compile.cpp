@@ -9,6 +9,7 @@
 #include "paged_attn/Kernel/Compile.h"
 
 #include "LoweredModule.h"
+#include "paged_attn/Kernel/KernelCache.h"
 #include "paged_attn/Target/EmitObject.h"
 
 #include "llvm/ADT/StringSwitch.h"
@@ -102,4 +103,23 @@ paged_attn::compileObject(std::string_view source, std::string_view sourceName,
   if (!object)
     return std::nullopt;
   return CompiledObject{std::move(*object), module.getFunctions()};
+}
+
+std::optional<CompiledObject> paged_attn::loadOrCompileObject(
+    std::string_view source, std::string_view sourceName,
+    const CompileOptions &options, CompileReport &report, std::string &error) {
+  std::optional<std::string> directory =
+      options.useCache ? getCacheDirectory() : std::nullopt;
+  if (!directory)
+    return compileObject(source, sourceName, options, error);
+  KernelCache cache(*directory);
+  std::string key = KernelCache::makeKey(source, options);
+  std::optional<CompiledObject> kernel = cache.load(key);
+  report.wasCached = kernel.has_value();
+  if (kernel)
+    return kernel;
+  kernel = compileObject(source, sourceName, options, error);
+  if (kernel)
+    cache.store(key, *kernel);
+  return kernel;
 }

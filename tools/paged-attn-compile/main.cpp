@@ -9,10 +9,10 @@
 
 #include "../support/CommandLine.h"
 
+#include "paged_attn/Kernel/AtomicFile.h"
 #include "paged_attn/Kernel/Compile.h"
 
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -57,7 +57,7 @@ bool checkFlags(std::string &error) {
   return error.empty();
 }
 
-/// Writes to a temporary file beside `path` and renames it.
+/// Writes to stdout, or to a file that appears whole or not at all.
 bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
                 std::string &error) {
   if (path == "-") {
@@ -65,29 +65,7 @@ bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
     llvm::outs().flush();
     return true;
   }
-  auto file = llvm::sys::fs::TempFile::create(path + ".tmp%%%%%%",
-                                              llvm::sys::fs::all_read |
-                                                  llvm::sys::fs::owner_write);
-  if (!file) {
-    error =
-        "cannot write " + path.str() + ": " + llvm::toString(file.takeError());
-    return false;
-  }
-  llvm::raw_fd_ostream os(file->FD, /*shouldClose=*/false);
-  os << bytes;
-  os.flush();
-  if (os.has_error()) {
-    error = "cannot write " + path.str() + ": " + os.error().message();
-    os.clear_error();
-    llvm::consumeError(file->discard());
-    return false;
-  }
-  if (llvm::Error renamed = file->keep(path)) {
-    error = "cannot write " + path.str() + ": " +
-            llvm::toString(std::move(renamed));
-    return false;
-  }
-  return true;
+  return writeFileAtomically(path.str(), {bytes.data(), bytes.size()}, error);
 }
 
 } // namespace

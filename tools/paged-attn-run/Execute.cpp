@@ -192,6 +192,7 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
 
   Executor executor(options.numThreads);
   Outcome outcome;
+  outcome.compile = shared->getReport();
   setCost(*problem, outcome);
   outcome.seconds = timeCall(*call, executor);
   if (options.check)

@@ -45,6 +45,7 @@ struct RunOptions {
 
 /// What came out.
 struct Outcome {
+  compiler::CompileReport compile;
   double seconds = 0;    ///< of one call, the best that was seen
   double kvBytes = 0;    ///< of the pages that some row sees, each once
   double operations = 0; ///< of the products with visible keys and values
