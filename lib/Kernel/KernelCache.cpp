@@ -125,7 +125,8 @@ std::string KernelCache::makeKey(std::string_view source,
   return hashText("kernel file " + std::to_string(kKernelFileVersion) +
                   "\ncompiler " + getCompilerVersion() + "\nvia " +
                   std::to_string(static_cast<int>(options.via)) + "\n" +
-                  target.print() + "\n" + std::string(source));
+                  options.tile.print() + "\n" + target.print() + "\n" +
+                  std::string(source));
 }
 
 std::string KernelCache::getPath(const std::string &key) const {

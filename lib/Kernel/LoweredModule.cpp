@@ -210,7 +210,9 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
                           std::string &error) {
   CpuPipelineOptions pipeline;
   pipeline.via = options.via;
-  pipeline.vectorBits = options.target.vectorBits;
+  pipeline.tile = options.tile;
+  pipeline.vectorBits = options.tile.vectorBits ? options.tile.vectorBits
+                                                : options.target.vectorBits;
   pipeline.registers = options.target.registers;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));

@@ -34,6 +34,11 @@ cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
 cl::opt<std::string>
     tripleName("triple", cl::desc("triple of the CPU, x86_64 or aarch64"),
                cl::cat(category));
+cl::opt<std::string> tileText(
+    "tile",
+    cl::desc("sizes of tiles as name=number,... (query-tokens, kv-tokens, "
+             "pages-ahead, vector-bits)"),
+    cl::cat(category));
 cl::opt<bool> printTarget("print-target",
                           cl::desc("print what is known of the CPU and stop"),
                           cl::cat(category));
@@ -91,6 +96,11 @@ int main(int argc, char **argv) {
     llvm::outs() << target->print();
     return 0;
   }
+  std::optional<TileOptions> tile =
+      TileOptions::parse(tileText.getValue(), error);
+  if (!tile)
+    return fail(error);
+  options.tile = *tile;
   options.via = *via;
   options.target = *target;
 

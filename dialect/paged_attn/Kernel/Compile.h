@@ -36,7 +36,9 @@ std::optional<Emit> parseEmit(std::string_view name, std::string &error);
 struct CompileOptions {
   Via via = Via::Linalg;
   TargetInfo target;
+  TileOptions tile;
   bool useCache = true; ///< kernels on disk, see KernelCache.h
+  bool useTuned = true; ///< tile sizes on disk, see TunedTiles.h
 };
 
 /// Size of a dimension that only the call knows.
@@ -87,10 +89,13 @@ std::optional<CompiledObject> compileObject(std::string_view source,
 struct CompileReport {
   double seconds = 0;     ///< until it could be called
   bool wasCached = false; ///< read from disk
+  bool wasTuned = false;  ///< with sizes that a search found
+  TileOptions tile;       ///< that it was compiled with
 };
 
 /// The same from the cache on disk, when that is on and has it; else compiles
-/// and keeps the result there.
+/// and keeps the result there. Where `options` names no sizes, those that a
+/// search found for this module are taken.
 std::optional<CompiledObject> loadOrCompileObject(std::string_view source,
                                                   std::string_view sourceName,
                                                   const CompileOptions &options,
