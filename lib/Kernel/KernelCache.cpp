@@ -120,12 +120,10 @@ KernelCache::KernelCache(std::string directory, int64_t maxBytes)
 
 std::string KernelCache::makeKey(std::string_view source,
                                  const CompileOptions &options) {
-  TargetInfo target = options.target;
-  target.cores = 0; // code does not depend on them
   return hashText("kernel file " + std::to_string(kKernelFileVersion) +
                   "\ncompiler " + getCompilerVersion() + "\nvia " +
                   std::to_string(static_cast<int>(options.via)) + "\n" +
-                  options.tile.print() + "\n" + target.print() + "\n" +
+                  options.tile.print() + "\n" + options.target.print() + "\n" +
                   std::string(source));
 }
 

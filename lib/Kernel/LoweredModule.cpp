@@ -214,6 +214,7 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
   pipeline.vectorBits = options.tile.vectorBits ? options.tile.vectorBits
                                                 : options.target.vectorBits;
   pipeline.registers = options.target.registers;
+  pipeline.cores = options.target.cores;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

@@ -17,6 +17,7 @@ const std::vector<TileOptions::Field> &TileOptions::getFields() {
   static const std::vector<Field> fields = {
       {"query-tokens", &TileOptions::queryTokens, 0, 1024},
       {"kv-tokens", &TileOptions::kvTokens, 0, 1024},
+      {"split-tokens", &TileOptions::splitTokens, -1, 1 << 20},
       {"pages-ahead", &TileOptions::pagesAhead, 0, 64},
       {"vector-bits", &TileOptions::vectorBits, 0, 512},
   };

@@ -201,7 +201,10 @@ TEST_F(KernelCacheTest, KeysDependOnAllThatShowsInCode) {
   EXPECT_NE(key, KernelCache::makeKey("module {}", changed));
   changed = options;
   changed.target.cores = 7;
-  EXPECT_EQ(key, KernelCache::makeKey("module {}", changed));
+  EXPECT_NE(key, KernelCache::makeKey("module {}", changed));
+  changed = options;
+  changed.tile.kvTokens = 32;
+  EXPECT_NE(key, KernelCache::makeKey("module {}", changed));
   EXPECT_EQ(getCompilerVersion().find("unknown"), std::string::npos);
 }
 

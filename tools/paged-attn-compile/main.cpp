@@ -37,13 +37,13 @@ cl::opt<std::string>
 cl::opt<std::string> tileText(
     "tile",
     cl::desc("sizes of tiles as name=number,... (query-tokens, kv-tokens, "
-             "pages-ahead, vector-bits)"),
+             "split-tokens, pages-ahead, vector-bits)"),
     cl::cat(category));
 cl::opt<bool> printTarget("print-target",
                           cl::desc("print what is known of the CPU and stop"),
                           cl::cat(category));
-cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
-                             cl::init("linalg"), cl::cat(category));
+cl::opt<std::string> viaName("via", cl::desc("vector, linalg or reference"),
+                             cl::init("vector"), cl::cat(category));
 cl::opt<std::string> emitName(
     "emit", cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header"),
     cl::init("obj"), cl::cat(category));

@@ -112,8 +112,9 @@ struct TuneRequest {
 };
 
 /// What is worth trying for a kernel.
-std::vector<TuneDimension> defaultTuneSpace(const compiler::KernelSpec &kernel,
-                                            const compiler::TargetInfo &target);
+std::vector<TuneDimension>
+defaultTuneSpace(const compiler::KernelSpec &kernel,
+                 const compiler::CompileOptions &options);
 
 /// Reads `name=number|number,...`.
 std::optional<std::vector<TuneDimension>>

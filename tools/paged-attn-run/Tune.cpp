@@ -129,8 +129,10 @@ bool Search::isRight(const Candidate &candidate, std::string &error) {
   lengths.qLens.resize(sequences);
   lengths.kvLens.resize(sequences);
   for (size_t b = 0; b < sequences; ++b) {
-    // Uneven lengths: 300, 283, 266, ...
+    // Uneven lengths, 300, 283, 266, ...; the first one has three splits.
     int64_t most = std::max<int64_t>(1, kCheckTokens - 17 * int64_t(b));
+    if (b == 0)
+      most = std::max(most, 2 * candidate.tile.splitTokens + 77);
     lengths.kvLens[b] = std::min(lengths.kvLens[b], most);
     if (small.kernel.hasQueryStarts)
       lengths.qLens[b] = std::min(lengths.qLens[b], lengths.kvLens[b]);
@@ -205,10 +207,13 @@ std::optional<TunedTiles> Search::run(std::string &error) {
 
 std::vector<TuneDimension>
 paged_attn_run::defaultTuneSpace(const KernelSpec &kernel,
-                                 const TargetInfo &target) {
-  std::vector<TuneDimension> space{{"kv-tokens", {16, 32, 64, 128, 256}},
-                                   {"pages-ahead", {0, 1, 2, 8}}};
-  if (kernel.mode != "decode") {
+                                 const CompileOptions &options) {
+  std::vector<TuneDimension> space{{"kv-tokens", {16, 32, 64, 128, 256}}};
+  if (options.via == Via::Linalg) // 3b has its own distances
+    space.push_back({"pages-ahead", {0, 1, 2, 8}});
+  if (kernel.mode == "decode") {
+    space.push_back({"split-tokens", {0, 512, 1024, 2048, 4096}});
+  } else {
     int64_t group = std::max<int64_t>(1, kernel.numHeads / kernel.numKVHeads);
     TuneDimension tokens{"query-tokens", {}};
     for (int64_t rows : {32, 64, 96, 128, 192, 256, 384})
@@ -216,8 +221,8 @@ paged_attn_run::defaultTuneSpace(const KernelSpec &kernel,
         tokens.values.push_back(rows / group);
     space.insert(space.begin(), tokens);
   }
-  if (target.vectorBits > 128)
-    space.push_back({"vector-bits", {target.vectorBits / 2}});
+  if (options.target.vectorBits > 128)
+    space.push_back({"vector-bits", {options.target.vectorBits / 2}});
   return space;
 }
 

@@ -112,12 +112,12 @@ Flag<int64_t> seed("seed", "seed of the random data", 0);
 Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
 Flag<std::string> target("target", "cpu", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
-Flag<std::string> via("via", "linalg or reference", "linalg");
+Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
 Flag<bool> bench("bench", "measure against this machine's ceilings", false);
 Flag<std::string> tile("tile",
                        "sizes of tiles as name=number,... (query-tokens, "
-                       "kv-tokens, pages-ahead, vector-bits)",
+                       "kv-tokens, split-tokens, pages-ahead, vector-bits)",
                        "");
 Flag<bool> tuneFlag("tune",
                     "search sizes of tiles on this machine first, and keep "
@@ -389,7 +389,7 @@ bool runTune(const std::vector<Result> &results, const std::string &source,
   bool isFlags = inputPath.empty();
   request.source = isFlags ? buildModule(kernel) : source;
   request.sourceName = isFlags ? "spec" : inputPath.getValue();
-  request.space = defaultTuneSpace(kernel, options.compile.target);
+  request.space = defaultTuneSpace(kernel, options.compile);
   if (!tuneSpace.empty()) {
     auto space = parseTuneSpace(tuneSpace, error);
     if (!space)

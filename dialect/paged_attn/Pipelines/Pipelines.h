@@ -30,9 +30,10 @@ enum class Stage {
 };
 
 /// Which lowering of the tile ops: the names of `--via`.
-enum class Via { Linalg, Reference };
+enum class Via { Vector, Linalg, Reference };
 
-/// Reads `linalg` or `reference`; nothing and a one-line `error` otherwise.
+/// Reads `vector`, `linalg` or `reference`; nothing and a one-line `error`
+/// otherwise.
 std::optional<Via> parseVia(std::string_view name, std::string &error);
 
 /// Sizes that the passes choose unless told; what `--tile` names and
@@ -40,8 +41,10 @@ std::optional<Via> parseVia(std::string_view name, std::string &error);
 struct TileOptions {
   int64_t queryTokens = 0; ///< tokens of a prefill tile, 0: chosen
   int64_t kvTokens = 0;    ///< keys of a KV tile, 0: chosen
-  int64_t pagesAhead = 4;  ///< pages of prefetch, 0: none
-  int64_t vectorBits = 0;  ///< bits of a vector, 0: those of the target
+  int64_t splitTokens =
+      -1;                 ///< tokens of a split of decode, 0: none, -1: chosen
+  int64_t pagesAhead = 4; ///< pages of prefetch, 0: none
+  int64_t vectorBits = 0; ///< bits of a vector, 0: those of the target
 
   /// A member by the name of its pass option, and its range.
   struct Field {
@@ -63,10 +66,11 @@ struct TileOptions {
 
 /// What the CPU pipelines need to know.
 struct CpuPipelineOptions {
-  Via via = Via::Linalg;
+  Via via = Via::Vector;
   TileOptions tile;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
+  int64_t cores = 0;        ///< that work items should keep busy, 0: unknown
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 
