@@ -83,9 +83,10 @@ enum class Side : uint8_t { Keys, Values };
 
 /// What a look-up found in one group.
 struct GroupMatch {
-  int32_t pages;      ///< entries looked up (full: all of them found)
-  int32_t tokens;     ///< full groups: matched tokens, partial page included
-  PageId partialPage; ///< page behind `pages` that begins with the rest
+  int32_t pages;        ///< entries looked up (full: all of them found)
+  int32_t partialIndex; ///< entry behind the last page that was found
+  PageId partialPage;   ///< a page that begins with what follows there
+  int32_t tokens;       ///< tokens up to the end of what it agrees with
 };
 
 /// What a swapped sequence left elsewhere.
@@ -178,8 +179,10 @@ struct ManagerImpl final : PoolListener {
   /// Drops table entries [from, numPages), tail first.
   void dropPages(int32_t slot, int32_t group, int32_t from, KeepCache keep);
   void freeSlot(int32_t slot, KeepCache keep);
-  bool writable(int32_t group, PageId page) const {
-    return pools[group]->refs(page) == 1 && !pools[group]->isCached(page);
+  /// Whether slots from `slot` on of a mapped page are its one owner's.
+  bool writable(int32_t group, PageId page, int32_t slot) const {
+    return pools[group]->refs(page) == 1 &&
+           slot >= pools[group]->cachedTokens(page);
   }
   PageId freshPage(int32_t group);
   /// The slot behind the last, for work that needs no sequence.
@@ -201,6 +204,9 @@ struct ManagerImpl final : PoolListener {
   /// Puts the next full page of a sequence through the prefix index. `store`
   /// false only advances the chain.
   void commitPage(int32_t slot, int32_t group, bool store);
+  /// Puts the committed head of a partly filled last page into the prefix
+  /// cache, for matches that copy it.
+  void storeLastPage(int32_t slot, int32_t group);
   /// Replaces entry `index` of every sequence that maps `from` there.
   void replaceShared(int32_t group, int32_t index, PageId from, PageId to);
   uint64_t parentKey(int32_t slot, int32_t group, int32_t page,

@@ -22,8 +22,13 @@ namespace {
 constexpr size_t kAlignment = 64;
 
 // Widths of the bit fields of a page record.
-constexpr uint32_t kMaxPins = (1u << 12) - 1;
+constexpr uint32_t kMaxPins = (1u << 10) - 1;
 constexpr uint32_t kMaxUses = (1u << 7) - 1;
+
+/// Partly filled pages under one parent that begin with the same token. More
+/// would make the walk over them long; the token after a prompt's last full
+/// page is mostly the same one.
+constexpr int kMaxSiblings = 8;
 
 void *callocAligned(void *, size_t bytes) {
   // calloc gives untouched zero pages; the true start lies before the result.
@@ -215,9 +220,9 @@ void PagePool::addChain(PageId page, uint32_t *refs) const {
 }
 
 Status PagePool::pin(PageId page) {
-  if (!isUsable(page) || !isCached(page))
+  if (!isUsable(page) || !isCached(page) || isPartlyFilled(page))
     return Status::error(StatusCode::NotFound,
-                         "expected a cached page to pin, got %d", page);
+                         "expected a full cached page to pin, got %d", page);
   // Every ancestor has at least as many pins, so the root tells for all.
   for (PageId at = page; at != kNoPage; at = parentPage(at))
     if (meta_[at].pins == kMaxPins)
@@ -297,13 +302,22 @@ void PagePool::reclaim(PageId page) {
   idleMs_.add(nowMs_ - meta.touchedMs);
   lifetimeMs_.add(nowMs_ - meta.bornMs);
   leaveIdle(page);
+  leaveCache(page);
+  ++meta.generation;
+  pushFree(page);
+}
+
+/// Takes a page out of the prefix index.
+void PagePool::leaveCache(PageId page) {
+  PageMeta &meta = meta_[page];
+  bool partly = isPartlyFilled(page), isRoot = meta.flags & kRoot;
   unlinkBucket(page);
   --cached_;
-  ++meta.generation;
+  partlyFilled_ -= partly;
+  meta.flags &= ~(kCached | kRoot | kPartlyFilled);
   if (options_.listener)
-    options_.listener->pageRemoved(options_.group, page, meta.hash,
-                                   meta.parentKey, (meta.flags & kRoot) != 0);
-  pushFree(page);
+    options_.listener->pageRemoved(options_.group, page, partly ? 0 : meta.hash,
+                                   meta.parentKey, isRoot);
 }
 
 void PagePool::clearIdle() {
@@ -365,26 +379,99 @@ PageId PagePool::lookup(uint64_t hash, uint64_t parentKey,
        page = meta_[page].bucketNext) {
     const PageMeta &meta = meta_[page];
     if (meta.hash == hash && meta.parentKey == parentKey &&
+        !isPartlyFilled(page) &&
         std::memcmp(tokensOf(page), tokens, bytes) == 0)
       return page;
   }
   return kNoPage;
 }
 
-PageId PagePool::lookupPartial(uint64_t parentKey, const TokenId *tokens,
-                               int32_t count, int32_t &agreeing) const {
+int32_t PagePool::agreeingTokens(PageId page, const TokenId *tokens,
+                                 int32_t count) const {
+  const TokenId *stored = tokensOf(page);
+  int32_t limit = std::min(count, cachedTokens(page));
+  return int32_t(std::mismatch(stored, stored + limit, tokens).first - stored);
+}
+
+PageId PagePool::lookupPartial(uint64_t hash, uint64_t parentKey,
+                               const TokenId *tokens, int32_t count,
+                               int32_t &agreeing) const {
+  PageId best = kNoPage;
   agreeing = 0;
+  auto consider = [&](PageId page) {
+    if (meta_[page].parentKey != parentKey)
+      return;
+    if (int32_t agrees = agreeingTokens(page, tokens, count);
+        agrees > agreeing) {
+      agreeing = agrees;
+      best = page;
+    }
+  };
   if (count < 1)
     return kNoPage;
-  PageId page = hints_[hintOf(parentKey, tokens[0])];
-  if (page == 0 || !isCached(page) || meta_[page].parentKey != parentKey)
-    return kNoPage;
-  const TokenId *stored = tokensOf(page);
-  int32_t limit = std::min(count, options_.pageSize);
-  while (agreeing < limit && stored[agreeing] == tokens[agreeing])
-    ++agreeing;
-  return agreeing > 0 ? page : kNoPage;
+  consider(hints_[hintOf(parentKey, tokens[0])]);
+  for (PageId page = buckets_[bucketOf(hash)]; page != 0;
+       page = meta_[page].bucketNext)
+    if (isPartlyFilled(page) && meta_[page].hash == hash)
+      consider(page);
+  return best;
 }
+
+/// Drops the idle siblings that `tokens` begin with, and the oldest idle one
+/// when there are too many; false when none could go.
+bool PagePool::makeRoomForPartial(uint64_t hash, uint64_t parentKey,
+                                  const TokenId *tokens, int32_t count) {
+  int siblings = 0;
+  PageId oldest = kNoPage;
+  for (PageId page = buckets_[bucketOf(hash)], next; page != 0; page = next) {
+    const PageMeta &meta = meta_[page];
+    next = meta.bucketNext;
+    if (!isPartlyFilled(page) || meta.hash != hash ||
+        meta.parentKey != parentKey)
+      continue;
+    int32_t fill = fillOf(page);
+    bool isIdle = meta.flags & kIdle;
+    if (isIdle && fill <= count &&
+        agreeingTokens(page, tokens, count) == fill) {
+      reclaim(page);
+      continue;
+    }
+    ++siblings;
+    if (isIdle)
+      oldest = page; // New ones go to the front.
+  }
+  if (siblings < kMaxSiblings)
+    return true;
+  if (oldest == kNoPage)
+    return false;
+  reclaim(oldest);
+  return true;
+}
+
+void PagePool::insertPartial(PageId page, uint64_t hash, uint64_t parentKey,
+                             const TokenId *tokens, int32_t count,
+                             bool isRoot) {
+  if (!makeRoomForPartial(hash, parentKey, tokens, count))
+    return;
+  PageMeta &meta = meta_[page];
+  meta.hash = hash;
+  meta.parentKey = parentKey;
+  meta.flags |= kCached | kPartlyFilled | (isRoot ? uint32_t(kRoot) : 0u);
+  extendPartial(page, tokens, count);
+  linkBucket(page);
+  ++cached_;
+  ++partlyFilled_;
+  if (options_.policy == EvictionPolicy::FIFO)
+    scores_[page] = ++tick_;
+}
+
+void PagePool::extendPartial(PageId page, const TokenId *tokens,
+                             int32_t count) {
+  std::copy_n(tokens, count, &tokens_[size_t(page) * options_.pageSize]);
+  fillOf(page) = count;
+}
+
+void PagePool::removePartial(PageId page) { leaveCache(page); }
 
 /// Page named by an exact parent key, or kNoPage for roots, digests and
 /// parents that were reclaimed.
@@ -498,10 +585,11 @@ void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
       std::memcpy(&tokens_[size_t(to[i]) * options_.pageSize],
                   tokensOf(from[i]), sizeof(TokenId) * options_.pageSize);
       linkBucket(to[i]);
-      hints_[hintOf(target.parentKey, tokensOf(to[i])[0])] = to[i];
-      if (scores_)
-        scores_[to[i]] = scores_[from[i]];
+      if (!isPartlyFilled(to[i]))
+        hints_[hintOf(target.parentKey, tokensOf(to[i])[0])] = to[i];
     }
+    if (scores_)
+      scores_[to[i]] = scores_[from[i]];
     source.refs = 0;
     source.pins = 0;
     source.bucketNext = 0;
@@ -521,7 +609,8 @@ void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
         continue;
       PageId moved = to[meta_[parent].next];
       meta.parentKey = keyOf(moved);
-      hints_[hintOf(meta.parentKey, tokensOf(page)[0])] = page;
+      if (!isPartlyFilled(page))
+        hints_[hintOf(meta.parentKey, tokensOf(page)[0])] = page;
     }
   for (int64_t i = 0; i < count; ++i) {
     ++meta_[from[i]].generation;
@@ -534,6 +623,7 @@ void PagePool::fillStats(GroupStats &stats) const {
   stats.usablePages = usable();
   stats.livePages = usable() - available();
   stats.cachedPages = cached_;
+  stats.partlyFilledPages = partlyFilled_;
   stats.reclaimablePages = idle_;
   stats.freePages = free_;
   stats.pinnedPages = pinned_;

@@ -27,6 +27,11 @@ uint64_t hashPage(const TokenId *tokens, int32_t pageSize, uint64_t seed) {
   return XXH3_64bits_withSeed(tokens, sizeof(TokenId) * size_t(pageSize), seed);
 }
 
+/// Hash of a partly filled page: what stands before it and its first token.
+uint64_t hashOfPartial(uint64_t chain, TokenId first) {
+  return hashPage(&first, 1, ~chain);
+}
+
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -103,11 +108,13 @@ void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
   uint64_t parent = parentKey(slot, group, index, gs.digest);
   uint64_t before = gs.chain;
   nextChain(group, tokens, gs.chain, gs.digest);
-  if (entry == kNoPage || !store)
+  if (entry == kNoPage || !store || pool.hasHoles(entry))
     return;
   PageId known = pool.lookup(gs.chain, parent, tokens);
   if (known == entry)
     return; // A fork of a committed page.
+  if (pool.isPartlyFilled(entry))
+    pool.removePartial(entry);
   if (known == kNoPage) {
     if (pool.isCached(entry))
       return;
@@ -128,14 +135,52 @@ void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
   entry = known;
 }
 
+void ManagerImpl::storeLastPage(int32_t slot, int32_t group) {
+  const GroupState &gs = state(slot, group);
+  PagePool &pool = *pools[group];
+  int32_t pageSize = spec(group).pageSize, index = gs.numHashed;
+  int32_t count = sequences[slot].numCommitted - index * pageSize;
+  if (!options.prefixCache || count <= 0 || count >= pageSize ||
+      index >= gs.numPages)
+    return;
+  PageId page = table(slot, group)[index];
+  if (page == kNoPage || pool.hasHoles(page) ||
+      pool.cachedTokens(page) >= count ||
+      (workPending() && isPending(group, page)))
+    return;
+  const TokenId *tokens = tokensOf(slot) + int64_t(index) * pageSize;
+  if (pool.isPartlyFilled(page)) {
+    pool.extendPartial(page, tokens, count);
+    return;
+  }
+  if (index > 0 && exact(group) &&
+      !pool.isCached(table(slot, group)[index - 1]))
+    return; // Nothing would find it.
+  uint64_t parent = parentKey(slot, group, index, gs.digest);
+  uint64_t hash = hashOfPartial(gs.chain, tokens[0]);
+  int32_t agreeing;
+  (void)pool.lookupPartial(hash, parent, tokens, count, agreeing);
+  if (agreeing == count)
+    return; // The cache has these tokens already.
+  pool.insertPartial(page, hash, parent, tokens, count, index == 0);
+  if (index == 0 && pool.isCached(page))
+    domains.ref(sequences[slot].domain);
+}
+
 void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
+  int32_t fresh = numTokens - sequences[slot].numCommitted;
   sequences[slot].numCommitted = numTokens;
   if (!options.prefixCache)
     return;
-  for (int32_t g = 0; g < numGroups(); ++g)
+  for (int32_t g = 0; g < numGroups(); ++g) {
     while ((state(slot, g).numHashed + 1) * int64_t(spec(g).pageSize) <=
            numTokens)
       commitPage(slot, g, /*store=*/true);
+    // One token at a time is decoding: its page gets full or is stored when
+    // the sequence is freed.
+    if (fresh > 1)
+      storeLastPage(slot, g);
+  }
 }
 
 bool ManagerImpl::isPending(int32_t group, PageId page) const {
@@ -220,7 +265,8 @@ void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
     int32_t pageSize = spec(g).pageSize;
     PageId *pages = table(slot, g);
     uint64_t chain = chainStart, digest = chainStart ^ secret, key = root;
-    int32_t full = numTokens / pageSize, i = 0;
+    uint64_t partialChain = chain, partialKey = key;
+    int32_t full = numTokens / pageSize, i = 0, partialIndex = 0;
     for (; i < full; ++i) {
       const TokenId *own = tokens + int64_t(i) * pageSize;
       nextChain(g, own, chain, digest);
@@ -232,16 +278,20 @@ void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
       } else {
         key = digest;
       }
+      if (pages[i] == kNoPage)
+        continue;
+      partialIndex = i + 1;
+      partialChain = chain;
+      partialKey = key;
     }
-    found[g] = GroupMatch{i, numTokens, kNoPage};
-    if (!exact(g))
+    int32_t matched = partialIndex * pageSize, agreeing = 0;
+    found[g] = GroupMatch{i, partialIndex, kNoPage, matched};
+    if (matched == numTokens)
       continue;
-    int32_t agreeing = 0;
-    int64_t matched = int64_t(i) * pageSize;
-    if (matched < numTokens)
-      found[g].partialPage = pool.lookupPartial(
-          key, tokens + matched, int32_t(numTokens - matched), agreeing);
-    found[g].tokens = int32_t(matched) + agreeing;
+    found[g].partialPage = pool.lookupPartial(
+        hashOfPartial(partialChain, tokens[matched]), partialKey,
+        tokens + matched, numTokens - matched, agreeing);
+    found[g].tokens += agreeing;
   }
 }
 
@@ -266,13 +316,25 @@ int32_t ManagerImpl::longestIn(int32_t group, int32_t slot,
         std::min<int64_t>((sinks + pageSize - 1) / pageSize, last + 1);
     return run >= needed && sinkPages >= needSinks;
   };
-  for (int32_t i = 0; i < found.pages && int64_t(i) * pageSize < bound; ++i) {
-    run = pages[i] == kNoPage ? 0 : run + 1;
+  int32_t end = std::max(found.pages, found.partialIndex + 1);
+  for (int32_t i = 0; i < end && int64_t(i) * pageSize < bound; ++i) {
+    bool isThere = i < found.pages && pages[i] != kNoPage;
+    bool isPartial =
+        !isThere && i == found.partialIndex && found.partialPage != kNoPage;
     int64_t length = std::min<int64_t>(bound, (int64_t(i) + 1) * pageSize);
+    if (isPartial) {
+      length = std::min<int64_t>(bound, found.tokens);
+      ++run;
+      sinkPages += sinkPages == i;
+    } else {
+      run = isThere ? run + 1 : 0;
+    }
     // A partly used page is copied, so it has to be there itself.
     bool partly = length % pageSize != 0;
-    if ((!partly || pages[i] != kNoPage) && fits(length, i))
+    if ((!partly || isThere || isPartial) && fits(length, i))
       best = int32_t(length);
+    if (isPartial)
+      run = 0; // Its other slots are missing.
   }
   return best;
 }
@@ -295,8 +357,9 @@ bool ManagerImpl::adoptMatch(int32_t slot, int32_t matched,
     int32_t pageSize = spec(g).pageSize, full = matched / pageSize;
     PageId *pages = table(slot, g);
     sources[g] = matched % pageSize == 0 ? kNoPage
-                 : full < found[g].pages ? pages[full]
-                                         : found[g].partialPage;
+                 : full < found[g].pages && pages[full] != kNoPage
+                     ? pages[full]
+                     : found[g].partialPage;
     for (int32_t i = 0; i < full; ++i)
       if (pages[i] != kNoPage && neededByWindow(g, i, matched))
         pools[g]->ref(pages[i]);
@@ -470,7 +533,8 @@ void ManagerImpl::pageStored(int32_t group, PageId page, uint64_t hash,
 
 void ManagerImpl::pageRemoved(int32_t group, PageId page, uint64_t hash,
                               uint64_t parentKey, bool isRoot) {
-  addEvent(EventKind::Removed, group, page, kNoPage, hash, 0);
+  if (hash != 0)
+    addEvent(EventKind::Removed, group, page, kNoPage, hash, 0);
   if (isRoot)
     domains.release(domains.indexOfRootKey(parentKey));
 }
