@@ -57,7 +57,7 @@ uint64_t ManagerImpl::now() const {
           .count());
 }
 
-void ManagerImpl::tick() {
+void ManagerImpl::tick() const {
   uint32_t passed = uint32_t(now() - clockStart);
   for (int32_t g = 0; g < numGroups(); ++g)
     pools[g]->setNow(passed);

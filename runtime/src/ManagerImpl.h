@@ -165,7 +165,7 @@ struct ManagerImpl final : PoolListener {
   bool workPending() const { return numCopies + numZeroes + numSlotCopies > 0; }
   uint64_t now() const;
   /// Brings the pools' clocks up to date; once per public call.
-  void tick();
+  void tick() const;
 
   //===--- Steps ----------------------------------------------------------===//
   Status initialize();
