@@ -19,8 +19,6 @@ using namespace paged_attn;
 
 namespace {
 
-constexpr size_t kAlignment = 64;
-
 // Widths of the bit fields of a page record.
 constexpr uint32_t kMaxPins = (1u << 10) - 1;
 constexpr uint32_t kMaxUses = (1u << 7) - 1;
@@ -29,22 +27,6 @@ constexpr uint32_t kMaxUses = (1u << 7) - 1;
 /// would make the walk over them long; the token after a prompt's last full
 /// page is mostly the same one.
 constexpr int kMaxSiblings = 8;
-
-void *callocAligned(void *, size_t bytes) {
-  // calloc gives untouched zero pages; the true start lies before the result.
-  char *raw = static_cast<char *>(std::calloc(1, bytes + 2 * kAlignment));
-  if (!raw)
-    return nullptr;
-  uintptr_t start = reinterpret_cast<uintptr_t>(raw) + kAlignment;
-  start = (start + kAlignment - 1) / kAlignment * kAlignment;
-  auto **aligned = reinterpret_cast<void **>(start);
-  aligned[-1] = raw;
-  return aligned;
-}
-
-void freeAligned(void *, void *memory, size_t) {
-  std::free(static_cast<void **>(memory)[-1]);
-}
 
 uint64_t floorPowerOfTwo(uint64_t value) {
   uint64_t power = 1;
@@ -63,10 +45,6 @@ uint64_t mix(uint64_t x) {
 }
 
 } // namespace
-
-HostAllocator paged_attn::defaultHostAllocator() {
-  return HostAllocator{callocAligned, freeAligned, nullptr};
-}
 
 Status PagePool::create(const PoolOptions &options,
                         std::unique_ptr<PagePool> &pool) {
@@ -93,9 +71,8 @@ Status PagePool::create(const PoolOptions &options,
     allocator = defaultHostAllocator();
   size_t pages = size_t(options.maxPages);
   bool heap = made->usesHeap();
-  // Half the buckets with a heap keeps every policy under 64 bytes per page.
-  uint64_t buckets =
-      floorPowerOfTwo(std::max<size_t>(1, heap ? pages / 2 : pages));
+  // Fewer buckets with a heap keep every policy under 64 bytes per page.
+  uint64_t buckets = heap ? pages / 2 + 1 : pages + pages / 2;
   uint64_t hints = floorPowerOfTwo(std::max<size_t>(1, pages / 4));
   if (!made->meta_.allocate(allocator, pages) ||
       !made->tokens_.allocate(allocator, pages * size_t(options.pageSize)) ||
@@ -106,7 +83,6 @@ Status PagePool::create(const PoolOptions &options,
     return Status::error(StatusCode::ResourceExhausted,
                          "out of host memory for the records of %lld pages",
                          static_cast<long long>(options.maxPages));
-  made->bucketMask_ = buckets - 1;
   made->hintMask_ = hints - 1;
   made->numPages_ = options.numPages;
   made->free_ = made->usable();
@@ -171,14 +147,21 @@ void PagePool::startPage(PageId page) {
   ++allocations_;
 }
 
+void PagePool::allocateSome(int64_t count, PageId *pages) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (i % kAhead == 0 && free_ < std::min<int64_t>(count - i, kAhead))
+      prefetchVictims(std::min<int64_t>(count - i, kAhead) - free_);
+    pages[i] = allocateOne();
+  }
+}
+
 Status PagePool::allocate(int64_t count, PageId *pages) {
   if (count < 0 || count > available())
     return Status::error(StatusCode::ResourceExhausted,
                          "expected at most %lld pages, got a request for %lld",
                          static_cast<long long>(available()),
                          static_cast<long long>(count));
-  for (int64_t i = 0; i < count; ++i)
-    pages[i] = allocateOne();
+  allocateSome(count, pages);
   return Status::ok();
 }
 
@@ -353,6 +336,39 @@ void PagePool::unlinkBucket(PageId page) {
     link = &meta_[*link].bucketNext;
   *link = meta_[page].bucketNext;
   meta_[page].bucketNext = 0;
+}
+
+void PagePool::prefetchLookup(const uint64_t *hashes, int32_t count) const {
+  for (int32_t i = 0; i < count; ++i)
+    __builtin_prefetch(&buckets_[bucketOf(hashes[i])]);
+  for (int32_t i = 0; i < count; ++i)
+    prefetchRecord(buckets_[bucketOf(hashes[i])]);
+}
+
+void PagePool::prefetchInsert(const PageId *pages, int32_t count,
+                              const TokenId *tokens) const {
+  for (int32_t i = 0; i < count; ++i) {
+    if (pages[i] < 0)
+      continue;
+    __builtin_prefetch(&tokens_[size_t(pages[i]) * options_.pageSize], 1);
+    if (i + 1 < count)
+      __builtin_prefetch(
+          &hints_[hintOf(keyOf(pages[i]), tokens[(i + 1) * options_.pageSize])],
+          1);
+  }
+}
+
+/// Unlinking a victim reads its bucket and the records before it in the chain.
+void PagePool::prefetchVictims(int64_t count) const {
+  if (usesHeap())
+    return;
+  int32_t oldest = lists_[0].oldest ? lists_[0].oldest : lists_[1].oldest;
+  int64_t left = count;
+  for (PageId page = oldest; page && left-- > 0; page = meta_[page].next)
+    __builtin_prefetch(&buckets_[bucketOf(meta_[page].hash)]);
+  left = count;
+  for (PageId page = oldest; page && left-- > 0; page = meta_[page].next)
+    prefetchRecord(buckets_[bucketOf(meta_[page].hash)]);
 }
 
 void PagePool::insert(PageId page, uint64_t hash, uint64_t parentHash,

@@ -39,18 +39,18 @@ uint64_t hashOfPartial(uint64_t chain, TokenId first) {
 //===----------------------------------------------------------------------===//
 
 void ManagerImpl::nextChain(int32_t group, const TokenId *tokens,
-                            uint64_t &chain, uint64_t &digest) const {
+                            Chain &chain) const {
   int32_t pageSize = spec(group).pageSize;
-  chain = hashPage(tokens, pageSize, chain);
+  chain.content = hashPage(tokens, pageSize, chain.content);
   if (!exact(group))
-    digest = hashPage(tokens, pageSize, digest ^ secret);
+    chain.digest = hashPage(tokens, pageSize, chain.digest ^ secret);
 }
 
 void ManagerImpl::startChain(int32_t slot, int32_t group) {
   GroupState &gs = state(slot, group);
   gs.numHashed = 0;
-  gs.chain = domains.contentHash(sequences[slot].domain);
-  gs.digest = gs.chain ^ secret;
+  gs.chain.content = domains.contentHash(sequences[slot].domain);
+  gs.chain.digest = gs.chain.content ^ secret;
 }
 
 void ManagerImpl::rebuildChain(int32_t slot, int32_t group, int32_t numHashed) {
@@ -58,13 +58,12 @@ void ManagerImpl::rebuildChain(int32_t slot, int32_t group, int32_t numHashed) {
   startChain(slot, group);
   gs.numHashed = numHashed;
   if (numHashed > 0 && exact(group) && options.prefixCache) {
-    gs.chain = pools[group]->hashOf(table(slot, group)[numHashed - 1]);
+    gs.chain.content = pools[group]->hashOf(table(slot, group)[numHashed - 1]);
     return;
   }
   int32_t pageSize = spec(group).pageSize;
   for (int32_t i = 0; i < numHashed; ++i)
-    nextChain(group, tokensOf(slot) + int64_t(i) * pageSize, gs.chain,
-              gs.digest);
+    nextChain(group, tokensOf(slot) + int64_t(i) * pageSize, gs.chain);
 }
 
 /// Parent key of entry `page`, whose chain so far has `digest`.
@@ -99,18 +98,57 @@ void ManagerImpl::replaceShared(int32_t group, int32_t index, PageId from,
 }
 
 void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
+  const GroupState &gs = state(slot, group);
+  Chain after = gs.chain;
+  nextChain(group,
+            tokensOf(slot) + int64_t(gs.numHashed) * spec(group).pageSize,
+            after);
+  commitHashed(slot, group, after, store);
+}
+
+/// Chains after each of `count` pages, whose look-ups are then near.
+void ManagerImpl::hashAhead(int32_t group, const TokenId *tokens, int32_t count,
+                            Chain &chain, Chain *after) const {
+  uint64_t hashes[PagePool::kAhead];
+  for (int32_t i = 0; i < count; ++i) {
+    nextChain(group, tokens + int64_t(i) * spec(group).pageSize, chain);
+    after[i] = chain;
+    hashes[i] = chain.content;
+  }
+  if (count > 1)
+    pools[group]->prefetchLookup(hashes, count);
+}
+
+void ManagerImpl::commitPages(int32_t slot, int32_t group, int32_t end) {
+  const GroupState &gs = state(slot, group);
+  while (gs.numHashed < end) {
+    Chain after[PagePool::kAhead], chain = gs.chain;
+    int32_t begin = gs.numHashed;
+    int32_t count = std::min(PagePool::kAhead, end - begin);
+    const TokenId *tokens =
+        tokensOf(slot) + int64_t(begin) * spec(group).pageSize;
+    hashAhead(group, tokens, count, chain, after);
+    if (count > 1)
+      pools[group]->prefetchInsert(table(slot, group) + begin, count, tokens);
+    for (int32_t i = 0; i < count; ++i)
+      commitHashed(slot, group, after[i], /*store=*/true);
+  }
+}
+
+void ManagerImpl::commitHashed(int32_t slot, int32_t group, const Chain &after,
+                               bool store) {
   GroupState &gs = state(slot, group);
   PagePool &pool = *pools[group];
   int32_t index = gs.numHashed++;
   PageId &entry = table(slot, group)[index];
   const TokenId *tokens =
       tokensOf(slot) + int64_t(index) * spec(group).pageSize;
-  uint64_t parent = parentKey(slot, group, index, gs.digest);
-  uint64_t before = gs.chain;
-  nextChain(group, tokens, gs.chain, gs.digest);
+  uint64_t parent = parentKey(slot, group, index, gs.chain.digest);
+  uint64_t before = gs.chain.content;
+  gs.chain = after;
   if (entry == kNoPage || !store || pool.hasHoles(entry))
     return;
-  PageId known = pool.lookup(gs.chain, parent, tokens);
+  PageId known = pool.lookup(after.content, parent, tokens);
   if (known == entry)
     return; // A fork of a committed page.
   if (pool.isPartlyFilled(entry))
@@ -120,7 +158,7 @@ void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
       return;
     if (index == 0)
       domains.ref(sequences[slot].domain);
-    pool.insert(entry, gs.chain, before, parent, tokens, index == 0);
+    pool.insert(entry, after.content, before, parent, tokens, index == 0);
     return;
   }
   // The cache has these tokens already: share its page.
@@ -156,8 +194,8 @@ void ManagerImpl::storeLastPage(int32_t slot, int32_t group) {
   if (index > 0 && exact(group) &&
       !pool.isCached(table(slot, group)[index - 1]))
     return; // Nothing would find it.
-  uint64_t parent = parentKey(slot, group, index, gs.digest);
-  uint64_t hash = hashOfPartial(gs.chain, tokens[0]);
+  uint64_t parent = parentKey(slot, group, index, gs.chain.digest);
+  uint64_t hash = hashOfPartial(gs.chain.content, tokens[0]);
   int32_t agreeing;
   (void)pool.lookupPartial(hash, parent, tokens, count, agreeing);
   if (agreeing == count)
@@ -173,9 +211,7 @@ void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
   if (!options.prefixCache)
     return;
   for (int32_t g = 0; g < numGroups(); ++g) {
-    while ((state(slot, g).numHashed + 1) * int64_t(spec(g).pageSize) <=
-           numTokens)
-      commitPage(slot, g, /*store=*/true);
+    commitPages(slot, g, numTokens / spec(g).pageSize);
     // One token at a time is decoding: its page gets full or is stored when
     // the sequence is freed.
     if (fresh > 1)
@@ -257,42 +293,49 @@ Status KVCacheManager::commitTokens(SeqId sequence, int32_t numTokens) {
 // Matching
 //===----------------------------------------------------------------------===//
 
+GroupMatch ManagerImpl::lookUpGroup(int32_t group, uint64_t root,
+                                    uint64_t start, const TokenId *tokens,
+                                    int32_t numTokens, int32_t slot) const {
+  const PagePool &pool = *pools[group];
+  int32_t pageSize = spec(group).pageSize, full = numTokens / pageSize;
+  PageId *pages = table(slot, group);
+  Chain chain{start, start ^ secret}, after[PagePool::kAhead];
+  uint64_t key = root, partialChain = start, partialKey = root;
+  int32_t i = 0, partialIndex = 0, firstHashed = 0, numHashed = 0;
+  for (; i < full; ++i) {
+    const TokenId *own = tokens + int64_t(i) * pageSize;
+    if (i == firstHashed + numHashed) {
+      // Few at first, for prompts of which the cache has nothing.
+      firstHashed = i;
+      numHashed = std::min(full - i, i == 0 ? 2 : PagePool::kAhead);
+      hashAhead(group, own, numHashed, chain, after);
+    }
+    const Chain &here = after[i - firstHashed];
+    pages[i] = pool.lookup(here.content, key, own);
+    if (pages[i] == kNoPage && exact(group))
+      break;
+    key = exact(group) ? pool.keyOf(pages[i]) : here.digest;
+    if (pages[i] == kNoPage)
+      continue;
+    partialIndex = i + 1;
+    partialChain = here.content;
+    partialKey = key;
+  }
+  int32_t matched = partialIndex * pageSize, agreeing = 0;
+  GroupMatch found{i, partialIndex, kNoPage, matched};
+  if (matched < numTokens)
+    found.partialPage = pool.lookupPartial(
+        hashOfPartial(partialChain, tokens[matched]), partialKey,
+        tokens + matched, numTokens - matched, agreeing);
+  found.tokens += agreeing;
+  return found;
+}
+
 void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
                          const TokenId *tokens, int32_t numTokens, int32_t slot,
                          GroupMatch *found) const {
-  for (int32_t g = 0; g < numGroups(); ++g) {
-    const PagePool &pool = *pools[g];
-    int32_t pageSize = spec(g).pageSize;
-    PageId *pages = table(slot, g);
-    uint64_t chain = chainStart, digest = chainStart ^ secret, key = root;
-    uint64_t partialChain = chain, partialKey = key;
-    int32_t full = numTokens / pageSize, i = 0, partialIndex = 0;
-    for (; i < full; ++i) {
-      const TokenId *own = tokens + int64_t(i) * pageSize;
-      nextChain(g, own, chain, digest);
-      pages[i] = pool.lookup(chain, key, own);
-      if (exact(g)) {
-        if (pages[i] == kNoPage)
-          break;
-        key = pool.keyOf(pages[i]);
-      } else {
-        key = digest;
-      }
-      if (pages[i] == kNoPage)
-        continue;
-      partialIndex = i + 1;
-      partialChain = chain;
-      partialKey = key;
-    }
-    int32_t matched = partialIndex * pageSize, agreeing = 0;
-    found[g] = GroupMatch{i, partialIndex, kNoPage, matched};
-    if (matched == numTokens)
-      continue;
-    found[g].partialPage = pool.lookupPartial(
-        hashOfPartial(partialChain, tokens[matched]), partialKey,
-        tokens + matched, numTokens - matched, agreeing);
-    found[g].tokens += agreeing;
-  }
+  for (int32_t g = 0; g < numGroups(); ++g)
+    found[g] = lookUpGroup(g, root, chainStart, tokens, numTokens, slot);
 }
 
 /// Longest prefix up to `bound` tokens whose window is there, in one group.

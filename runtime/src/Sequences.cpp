@@ -164,9 +164,11 @@ void ManagerImpl::mapSlots(int32_t slot, const SlotRequest &request) {
       pools[g]->deref(source);
       ++sequence.version;
     }
-    for (int32_t last = ceilDiv(end + request.lookahead, pageSize);
-         gs.numPages < last; ++gs.numPages)
-      pages[gs.numPages] = freshPage(g);
+    if (int32_t last = ceilDiv(end + request.lookahead, pageSize);
+        gs.numPages < last) {
+      freshPages(g, last - gs.numPages, pages + gs.numPages);
+      gs.numPages = last;
+    }
     if (request.slots && request.slots[g])
       for (int64_t at = first; at < end; ++at)
         request.slots[g][at - first] =

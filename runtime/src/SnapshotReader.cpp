@@ -414,17 +414,16 @@ bool Importer::adoptKnown(int32_t slot, int32_t group) {
   PagePool &pool = *impl.pools[group];
   const TokenId *tokens =
       impl.tokensOf(slot) + int64_t(gs.numHashed) * impl.spec(group).pageSize;
-  uint64_t chain = gs.chain, digest = gs.digest;
-  uint64_t parent = impl.parentKey(slot, group, gs.numHashed, digest);
-  impl.nextChain(group, tokens, chain, digest);
-  PageId page = pool.lookup(chain, parent, tokens);
+  Chain chain = gs.chain;
+  uint64_t parent = impl.parentKey(slot, group, gs.numHashed, chain.digest);
+  impl.nextChain(group, tokens, chain);
+  PageId page = pool.lookup(chain.content, parent, tokens);
   if (page == kNoPage)
     return false;
   pool.ref(page);
   pool.markShared(page);
   impl.table(slot, group)[gs.numHashed++] = page;
   gs.chain = chain;
-  gs.digest = digest;
   return true;
 }
 

@@ -116,7 +116,8 @@ private:
   size_t count_ = 0;
 };
 
-/// The allocator over calloc, whose untouched pages cost no memory.
+/// Memory whose untouched pages cost nothing: calloc, and huge pages for large
+/// arrays, of which every access would miss the translation cache else.
 PAGED_ATTN_EXPORT HostAllocator defaultHostAllocator();
 /// The allocator of pools: mapped memory on 2 MiB boundaries, with huge pages
 /// asked for where the system has them.
@@ -148,6 +149,8 @@ public:
   /// Hands out `count` pages with one reference each into `pages`, or none.
   /// Free pages go first, then idle ones in the policy's order.
   Status allocate(int64_t count, PageId *pages);
+  /// The same when `available() >= count` is known.
+  void allocateSome(int64_t count, PageId *pages);
   /// One page; needs `available() > 0`.
   PageId allocateOne();
   /// One more reference to an active or idle page.
@@ -215,6 +218,13 @@ public:
   /// looked at; of full ones the last stored per parent and first token.
   PageId lookupPartial(uint64_t hash, uint64_t parentKey, const TokenId *tokens,
                        int32_t count, int32_t &agreeing) const;
+  /// Asks for the memory that look-ups of `hashes` [count] will read, so that
+  /// their cache misses overlap. At most `kAhead` at a time pay.
+  void prefetchLookup(const uint64_t *hashes, int32_t count) const;
+  /// The same for entering `pages` [count], which hold `tokens`.
+  void prefetchInsert(const PageId *pages, int32_t count,
+                      const TokenId *tokens) const;
+  static constexpr int32_t kAhead = 16;
   /// Tokens [pageSize] of a cached page.
   const TokenId *tokensOf(PageId page) const {
     return &tokens_[size_t(page) * options_.pageSize];
@@ -315,7 +325,16 @@ private:
                           const TokenId *tokens, int32_t count);
   void unlinkBucket(PageId page);
   void linkBucket(PageId page);
-  size_t bucketOf(uint64_t hash) const { return hash & bucketMask_; }
+  /// High half of the hash, scaled to the number of buckets (Lemire 2019).
+  size_t bucketOf(uint64_t hash) const {
+    return size_t((hash >> 32) * uint64_t(buckets_.size()) >> 32);
+  }
+  void prefetchVictims(int64_t count) const;
+  /// Records are 48 bytes, so half of them lie on two cache lines.
+  void prefetchRecord(PageId page) const {
+    __builtin_prefetch(&meta_[page]);
+    __builtin_prefetch(reinterpret_cast<const char *>(&meta_[page] + 1) - 1);
+  }
   size_t hintOf(uint64_t parentKey, TokenId token) const;
   void becomeIdle(PageId page);
   void leaveIdle(PageId page);
@@ -349,7 +368,7 @@ private:
   HostArray<PageMeta> meta_;
   HostArray<TokenId> tokens_;
   HostArray<int32_t> buckets_, hints_;
-  uint64_t bucketMask_ = 0, hintMask_ = 0;
+  uint64_t hintMask_ = 0;
   List lists_[2]; ///< LRU: [0]; SLRU: probation, protected
   HostArray<uint64_t> scores_;
   HostArray<int32_t> heap_;
