@@ -11,8 +11,8 @@
 #include "TestSupport.h"
 
 #include <algorithm>
-#include <cmath>
 #include <chrono>
+#include <cmath>
 #include <gtest/gtest.h>
 #include <random>
 #include <set>
