@@ -1,11 +1,18 @@
 """Paged attention on numpy, PyTorch and JAX arrays, compiled with MLIR."""
 
-from ._core import CompileError
+from ._cache import BatchViews, KVCacheManager, PrefixMatch, SequenceInfo
+from ._core import CacheError, CompileError, OutOfPages
 from ._ops import append, attention, cache_info, clear_cache, merge_states
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchViews",
+    "CacheError",
     "CompileError",
+    "KVCacheManager",
+    "OutOfPages",
+    "PrefixMatch",
+    "SequenceInfo",
     "append",
     "attention",
     "cache_info",

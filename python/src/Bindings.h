@@ -20,8 +20,14 @@ namespace nb = nanobind;
 /// Throws paged_attn.CompileError.
 [[noreturn]] void raiseCompileError(const std::string &message);
 
+/// Throws paged_attn.CacheError (or its OutOfPages, or ValueError) for a status
+/// of the runtime.
+[[noreturn]] void raiseCacheError(int code, const char *codeName,
+                                  const char *message);
+
 void bindErrors(nb::module_ &module);
 void bindCalls(nb::module_ &module);
+void bindManager(nb::module_ &module);
 
 } // namespace paged_attn_python
 
