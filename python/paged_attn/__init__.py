@@ -2,6 +2,7 @@
 
 from ._cache import BatchViews, KVCacheManager, PrefixMatch, SequenceInfo
 from ._core import CacheError, CompileError, OutOfPages
+from ._kernel import Kernel, KernelSpec, compile, describe
 from ._ops import append, attention, cache_info, clear_cache, merge_states
 
 __version__ = "0.1.0"
@@ -10,6 +11,8 @@ __all__ = [
     "CacheError",
     "CompileError",
     "KVCacheManager",
+    "Kernel",
+    "KernelSpec",
     "OutOfPages",
     "PrefixMatch",
     "SequenceInfo",
@@ -17,5 +20,7 @@ __all__ = [
     "attention",
     "cache_info",
     "clear_cache",
+    "compile",
+    "describe",
     "merge_states",
 ]

@@ -13,6 +13,10 @@
 
 #include <string>
 
+namespace mlir::paged_attn {
+struct KernelSpec;
+} // namespace mlir::paged_attn
+
 namespace paged_attn_python {
 
 namespace nb = nanobind;
@@ -25,8 +29,12 @@ namespace nb = nanobind;
 [[noreturn]] void raiseCacheError(int code, const char *codeName,
                                   const char *message);
 
+/// A spec as the fields of paged_attn.KernelSpec.
+nb::dict toDict(const mlir::paged_attn::KernelSpec &spec);
+
 void bindErrors(nb::module_ &module);
 void bindCalls(nb::module_ &module);
+void bindKernel(nb::module_ &module);
 void bindManager(nb::module_ &module);
 
 } // namespace paged_attn_python

@@ -67,5 +67,6 @@ NB_MODULE(_core, module) {
   bindErrors(module);
   bindArrays(module);
   bindCalls(module);
+  bindKernel(module);
   bindManager(module);
 }
