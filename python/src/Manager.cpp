@@ -457,7 +457,9 @@ nb::list takeAll(Take take, Convert convert) {
 
 nb::list Manager::takePageCopies() {
   return takeAll<PageCopy>(
-      [&](auto... args) { return manager->takePageCopies(args...); },
+      [&](PageCopy *out, int64_t capacity, int64_t &count) {
+        return manager->takePageCopies(out, capacity, count);
+      },
       [](const PageCopy &copy) {
         return nb::make_tuple(copy.group, copy.source, copy.target,
                               copy.numTokens);
