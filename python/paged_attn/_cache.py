@@ -1,10 +1,16 @@
 """KVCacheManager: sequences over a paged KV cache."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _core
+
+Tokens = Union[Sequence[int], np.ndarray]
+Requests = Union[Mapping[int, Tokens], Iterable[Tuple[int, Tokens]]]
 
 _PAGE_SHAPES = {"pshd": "shd", "phsd": "hsd", "phds": "hds"}
 
@@ -114,26 +120,26 @@ class KVCacheManager:
 
     def __init__(
         self,
-        num_pages=None,
-        page_size=16,
-        num_kv_heads=1,
-        head_dim=64,
+        num_pages: Optional[int] = None,
+        page_size: int = 16,
+        num_kv_heads: int = 1,
+        head_dim: int = 64,
         *,
-        value_dim=None,
-        num_layers=1,
-        dtype="float32",
-        layout="pshd",
-        window=0,
-        sink_tokens=0,
-        groups=None,
-        max_sequences=256,
-        max_tokens=8192,
-        prefix_cache=True,
-        policy="lru",
-        fill="none",
-        own_memory=True,
-        max_events=4096,
-    ):
+        value_dim: Optional[int] = None,
+        num_layers: int = 1,
+        dtype: str = "float32",
+        layout: str = "pshd",
+        window: int = 0,
+        sink_tokens: int = 0,
+        groups: Optional[Sequence[Mapping[str, Any]]] = None,
+        max_sequences: int = 256,
+        max_tokens: int = 8192,
+        prefix_cache: bool = True,
+        policy: str = "lru",
+        fill: str = "none",
+        own_memory: bool = True,
+        max_events: int = 4096,
+    ) -> None:
         if groups is None:
             if num_pages is None:
                 raise ValueError("expected num_pages or groups, got neither")
@@ -188,14 +194,14 @@ class KVCacheManager:
 
     # Sequences
 
-    def add_sequence(self, *, salt=b""):
+    def add_sequence(self, *, salt: bytes = b"") -> int:
         """Start an empty sequence; returns its handle (int).
 
         Only sequences of the same `salt` (bytes) share pages.
         """
         return self._manager.add_sequence(salt)
 
-    def match_prefix(self, tokens, *, salt=b""):
+    def match_prefix(self, tokens: Tokens, *, salt: bytes = b"") -> PrefixMatch:
         """Find the longest cached prefix of `tokens` and hold its pages.
 
         Pass one token less than the prompt, so that one is left to compute.
@@ -203,52 +209,56 @@ class KVCacheManager:
         """
         return PrefixMatch(*self._manager.match_prefix(_tokens(tokens), salt))
 
-    def peek_prefix(self, tokens, *, salt=b""):
+    def peek_prefix(self, tokens: Tokens, *, salt: bytes = b"") -> int:
         """Length of the longest cached prefix (tokens); holds nothing."""
         return self._manager.peek_prefix(_tokens(tokens), salt)
 
-    def add_matched_sequence(self, match):
+    def add_matched_sequence(self, match: PrefixMatch) -> int:
         """Start a sequence that holds the tokens of a match; returns its handle."""
         return self._manager.add_matched_sequence(match.handle)
 
-    def release_match(self, match):
+    def release_match(self, match: PrefixMatch) -> None:
         """Give a match back that no sequence is made of."""
         self._manager.release_match(match.handle)
 
-    def fork(self, sequence, position=-1):
+    def fork(self, sequence: int, position: int = -1) -> int:
         """New sequence of the first `position` tokens (-1: all), on the same pages.
 
         Whoever writes a shared page first gets a copy, see `run_pending_work`.
         """
         return self._manager.fork(sequence, position)
 
-    def truncate(self, sequence, num_tokens):
+    def truncate(self, sequence: int, num_tokens: int) -> None:
         """Forget the tokens from `num_tokens` on."""
         self._manager.truncate(sequence, num_tokens)
 
-    def free(self, sequence, *, keep=True):
+    def free(self, sequence: int, *, keep: bool = True) -> None:
         """End a sequence; with `keep` its committed pages stay in the prefix cache."""
         self._manager.free_sequence(sequence, keep)
 
-    def release_window(self, sequence):
+    def release_window(self, sequence: int) -> int:
         """Unmap the pages that no later token sees; returns how many."""
         return self._manager.release_window(sequence)
 
-    def set_priority(self, sequence, begin, end, priority, *, ttl_ms=0):
+    def set_priority(
+        self, sequence: int, begin: int, end: int, priority: int, *, ttl_ms: int = 0
+    ) -> None:
         """Priority 0 to 100 of the pages of tokens [begin, end), for `ttl_ms` ms (0: ever)."""
         self._manager.set_priority(sequence, begin, end, priority, ttl_ms)
 
-    def info(self, sequence):
+    def info(self, sequence: int) -> SequenceInfo:
         """Lengths of a sequence, as `SequenceInfo`."""
         return SequenceInfo(**self._manager.sequence_info(sequence))
 
-    def tokens(self, sequence):
+    def tokens(self, sequence: int) -> np.ndarray:
         """Tokens of a sequence, [num_tokens] int32."""
         return self._manager.sequence_tokens(sequence)
 
     # A step
 
-    def allocate_slots(self, requests, *, lookahead=0, reserve_pages=0):
+    def allocate_slots(
+        self, requests: Requests, *, lookahead: int = 0, reserve_pages: int = 0
+    ) -> np.ndarray:
         """Append tokens to sequences and map pages for them: all or nothing.
 
         Parameters
@@ -278,31 +288,33 @@ class KVCacheManager:
         )
         return slots[0] if len(self._groups) == 1 else slots
 
-    def run_pending_work(self):
+    def run_pending_work(self) -> None:
         """Run the copies and fills that the next kernels rely on, on own memory."""
         self._manager.run_pending_work()
 
-    def take_page_copies(self):
+    def take_page_copies(self) -> List[Tuple[int, int, int, int]]:
         """Copies to run on memory elsewhere: list of (group, source, target, num_tokens)."""
         return self._manager.take_page_copies()
 
-    def take_pages_to_zero(self):
+    def take_pages_to_zero(self) -> List[Tuple[int, int]]:
         """Pages to fill on memory elsewhere: list of (group, page)."""
         return self._manager.take_pages_to_zero()
 
-    def take_slot_copies(self):
+    def take_slot_copies(self) -> List[Tuple[int, int, int]]:
         """Slots to copy on memory elsewhere, first: list of (group, source, target)."""
         return self._manager.take_slot_copies()
 
-    def views(self, sequences, *, group=0):
+    def views(self, sequences: Iterable[int], *, group: int = 0) -> BatchViews:
         """Page table, lengths and slots of a batch, as `BatchViews`."""
         return BatchViews(**self._manager.fill_views(list(sequences), group))
 
-    def num_common_prefix_pages(self, sequences, *, group=0):
+    def num_common_prefix_pages(self, sequences: Iterable[int], *, group: int = 0) -> int:
         """Leading pages that all sequences share, for cascade attention."""
         return self._manager.num_common_prefix_pages(list(sequences), group)
 
-    def commit(self, sequences, num_tokens=None):
+    def commit(
+        self, sequences: Union[int, Iterable[int]], num_tokens: Optional[int] = None
+    ) -> None:
         """Tell that the keys and values of the new tokens are written.
 
         `sequences` is a handle or a list of them; with `num_tokens` only the
@@ -315,7 +327,7 @@ class KVCacheManager:
         else:
             self._manager.commit(list(sequences))
 
-    def commit_tree(self, sequence, path):
+    def commit_tree(self, sequence: int, path: Sequence[int]) -> None:
         """Keep the new tokens at `path` (ascending), forget the others."""
         self._manager.commit_tree(sequence, list(path))
 
@@ -334,63 +346,63 @@ class KVCacheManager:
         shape = [sizes[letter] for letter in _PAGE_SHAPES[spec["layout"]]]
         return pages.view(_dtype(spec["dtype"])).reshape(pages.shape[0], *shape)
 
-    def k_pages(self, layer=0, *, group=0):
+    def k_pages(self, layer: int = 0, *, group: int = 0) -> np.ndarray:
         """Key pool of a layer as a numpy array over the manager's own memory."""
         return self._pages(layer, group, False)
 
-    def v_pages(self, layer=0, *, group=0):
+    def v_pages(self, layer: int = 0, *, group: int = 0) -> Optional[np.ndarray]:
         """Value pool of a layer, or None for latent attention."""
         return self._pages(layer, group, True)
 
-    def compact(self, *, group=0):
+    def compact(self, *, group: int = 0) -> dict:
         """Move pages so that sequences lie on consecutive ones; returns a report (dict)."""
         return self._manager.compact(group)
 
-    def pin_page(self, page, *, group=0):
+    def pin_page(self, page: int, *, group: int = 0) -> None:
         """Keep a cached page from being reclaimed until `unpin_page`."""
         self._manager.pin_page(group, page)
 
-    def unpin_page(self, page, *, group=0):
+    def unpin_page(self, page: int, *, group: int = 0) -> None:
         """Undo `pin_page`."""
         self._manager.unpin_page(group, page)
 
-    def reset_prefix_cache(self):
+    def reset_prefix_cache(self) -> None:
         """Drop every cached page that no sequence uses."""
         self._manager.reset_prefix_cache()
 
     # Tiers and snapshots
 
-    def swap_out(self, sequence, path=None):
+    def swap_out(self, sequence: int, path: Union[str, Path, None] = None) -> None:
         """Move a sequence's pages to host memory, or to the file `path`."""
         self._manager.swap_out(sequence, "" if path is None else str(path))
 
-    def swap_in(self, sequence):
+    def swap_in(self, sequence: int) -> None:
         """Bring them back."""
         self._manager.swap_in(sequence)
 
-    def save(self, path):
+    def save(self, path: Union[str, Path]) -> None:
         """Write all sequences and the prefix cache to a file, atomically."""
         self._manager.save(str(path))
 
-    def load(self, path):
+    def load(self, path: Union[str, Path]) -> List[int]:
         """Read the file of `save` into a manager without sequences; returns their handles."""
         return self._manager.load(str(path))
 
-    def export_sequence(self, sequence):
+    def export_sequence(self, sequence: int) -> bytes:
         """One sequence, its pages included, as bytes."""
         return self._manager.export_sequence(sequence)
 
-    def import_sequence(self, data):
+    def import_sequence(self, data: bytes) -> int:
         """A new sequence from the bytes of `export_sequence`; returns its handle."""
         return self._manager.import_sequence(data)
 
     # Observing
 
-    def stats(self):
+    def stats(self) -> dict:
         """Counters of now (dict); ``groups`` holds one dict per group."""
         return self._manager.stats()
 
-    def events(self, first=0):
+    def events(self, first: int = 0) -> Tuple[List[dict], int]:
         """Events of the prefix cache numbered `first` and later.
 
         Returns (list of dict, number to ask for next time); ValueError when some
@@ -398,25 +410,25 @@ class KVCacheManager:
         """
         return self._manager.read_events(first)
 
-    def prometheus(self):
+    def prometheus(self) -> str:
         """All counters in the text format of Prometheus."""
         return self._manager.prometheus_text()
 
-    def dump(self, *, group=0):
+    def dump(self, *, group: int = 0) -> str:
         """The page table as text, one line per sequence."""
         return self._manager.dump_text(group)
 
-    def svg(self, *, group=0):
+    def svg(self, *, group: int = 0) -> str:
         """A drawing of the page table, as the text of an SVG."""
         return self._manager.dump_svg(group)
 
-    def plot(self, sequences, *, group=0, ax=None):
+    def plot(self, sequences: Sequence[int], *, group: int = 0, ax: Any = None) -> Any:
         """Draw the pool and who holds which page with matplotlib; returns the axes."""
         from ._plot import plot_page_table
 
         return plot_page_table(self, sequences, group=group, ax=ax)
 
-    def check_invariants(self):
+    def check_invariants(self) -> None:
         """Check every structure of the manager; raises CacheError when one is broken."""
         self._manager.check_invariants()
 

@@ -1,11 +1,13 @@
 """Kernels that can be looked into: KernelSpec, compile, Kernel."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import Any, Optional, Union
 
 from . import _core
-from ._ops import attention
+from ._ops import Array, Layout, PageTable, attention
 
 _LEVELS = {
     "attention": "level 0: the op that says what is computed",
@@ -47,7 +49,7 @@ class KernelSpec:
     out_type: str = "f32"
     index_type: str = "i32"
     pools: str = "separate"
-    layout: Union[str, Tuple[str, str]] = "pshd"
+    layout: Layout = "pshd"
     csr: bool = False
     causal: bool = True
     window: int = 0
@@ -69,7 +71,7 @@ class KernelSpec:
 class Kernel:
     """A compiled spec; see `compile`."""
 
-    def __init__(self, spec, cpu, via):
+    def __init__(self, spec: KernelSpec, cpu: str, via: Optional[str]) -> None:
         self.spec = spec
         self.cpu = cpu
         self.via = via
@@ -77,11 +79,11 @@ class Kernel:
         self._object = _core.compile_to(self.source, "obj", cpu, via)
 
     @staticmethod
-    def levels():
+    def levels() -> dict[str, str]:
         """Names of the levels for `inspect`, each with what it is (dict)."""
         return dict(_LEVELS)
 
-    def inspect(self, level="tiled"):
+    def inspect(self, level: str = "tiled") -> str:
         """The kernel at a level of the ladder, as text.
 
         Raises
@@ -97,7 +99,7 @@ class Kernel:
             return self.source
         return _core.compile_to(self.source, level, self.cpu, self.via).decode()
 
-    def save(self, path):
+    def save(self, path: Union[str, Path]) -> None:
         """Write the kernel to `path`; the suffix says as what.
 
         ``.mlir`` level 0, ``.ll`` LLVM IR, ``.s`` assembly, ``.o`` the object
@@ -116,7 +118,16 @@ class Kernel:
         else:
             path.write_bytes(_core.compile_to(self.source, form, self.cpu, self.via))
 
-    def __call__(self, q, k_pages, v_pages, page_table, kv_lens, query_starts=None, **arrays):
+    def __call__(
+        self,
+        q: Array,
+        k_pages: Array,
+        v_pages: Optional[Array],
+        page_table: PageTable,
+        kv_lens: Array,
+        query_starts: Optional[Array] = None,
+        **arrays: Any,
+    ) -> Any:
         """`attention` with the options of the spec.
 
         The arrays that the spec asks for (alibi_slopes, sinks, bias, scales) and
@@ -148,7 +159,9 @@ class Kernel:
         return f"Kernel({self.spec}, cpu={self.cpu!r}, via={self.via!r})"
 
 
-def compile(spec, target="cpu", *, cpu="native", via=None):
+def compile(
+    spec: KernelSpec, target: str = "cpu", *, cpu: str = "native", via: Optional[str] = None
+) -> Kernel:
     """Compile a spec, to look into it or to keep it.
 
     Parameters
@@ -180,7 +193,15 @@ def compile(spec, target="cpu", *, cpu="native", via=None):
     return Kernel(spec, cpu, via)
 
 
-def describe(q, k_pages, v_pages, page_table, kv_lens, query_starts=None, **options):
+def describe(
+    q: Array,
+    k_pages: Array,
+    v_pages: Optional[Array],
+    page_table: PageTable,
+    kv_lens: Array,
+    query_starts: Optional[Array] = None,
+    **options: Any,
+) -> KernelSpec:
     """The `KernelSpec` of the kernel that `attention` runs for these arguments.
 
     Options are those of `attention`; arrays are checked, nothing is computed.

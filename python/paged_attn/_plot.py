@@ -23,7 +23,7 @@ def plot_page_table(manager, sequences, *, group=0, ax=None):
     num_pages = manager.stats()["groups"][group]["total_pages"]
     rows = math.ceil(num_pages / _COLUMNS)
     if ax is None:
-        _, ax = plt.subplots(figsize=(8, 0.55 * rows + 1.2), layout="constrained")
+        _, ax = plt.subplots(figsize=(9, 0.5 * rows + 1), layout="constrained")
     owners = {}
     for index, sequence in enumerate(sequences):
         for logical, page in enumerate(_pages_of(manager, sequence, group)):
@@ -48,5 +48,5 @@ def plot_page_table(manager, sequences, *, group=0, ax=None):
         Patch(facecolor=colors(i % 10), label=f"sequence {i}") for i in range(len(sequences))
     ]
     handles.append(Patch(facecolor="0.75", label="null page"))
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=6, fontsize=8)
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
     return ax
