@@ -3,6 +3,10 @@
 import inspect
 import pathlib
 import re
+import subprocess
+import sys
+
+import pytest
 
 import paged_attn
 
@@ -39,3 +43,18 @@ def test_the_reference_names_everything():
 
 def test_reference_code_runs():
     run("Python.md")
+
+
+def test_tour_runs(capsys):
+    assert run("tour/README.md") == 2
+
+
+def test_tour_draws_its_pictures(tmp_path):
+    pytest.importorskip("matplotlib")
+    subprocess.run(
+        [sys.executable, DOCS / "tour" / "make.py", "--out", tmp_path], check=True, timeout=300
+    )
+    drawn = {path.name for path in tmp_path.iterdir() if path.stat().st_size > 5000}
+    shown = set(re.findall(r"!\[.*?\]\((.*?)\)", (DOCS / "tour" / "README.md").read_text()))
+    assert drawn == shown
+    assert all((DOCS / "tour" / name).exists() for name in shown)
