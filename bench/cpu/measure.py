@@ -1,0 +1,234 @@
+# ===- measure.py - One case, all systems in turn --------------------------=== #
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Prepare, check, then rounds: in each round every system makes one call, after
+# the caches have been emptied, and every ceiling one pass.
+#
+# ===----------------------------------------------------------------------=== #
+"""Interleaved measurement of a case."""
+
+import dataclasses
+import pathlib
+import statistics
+import tempfile
+
+import judge
+import machine
+import native
+from systems import Absent, Ours, PeerSystem, write_problem
+
+FMA_PASSES = 3  # of some milliseconds each, in every round
+
+
+@dataclasses.dataclass
+class Options:
+    """How to measure."""
+
+    via: str = "linalg"
+    cpu: str = "native"
+    threads: int = 1
+    repetitions: int = 9
+    slow_seconds: float = 4.0  # a system whose call takes longer is left out
+    peers: tuple = ()
+
+
+def summary(samples, best=min):
+    return {"median": statistics.median(samples), "best": best(samples), "samples": len(samples)}
+
+
+class CaseRun:
+    """Everything that is known while one case is measured."""
+
+    def __init__(self, case, library, pool, options, log):
+        self.case, self.library, self.pool = case, library, pool
+        self.options, self.log = options, log
+        self.systems, self.absent = [], []
+        self.times, self.cpu_shares, self.entries = {}, {}, {}
+        self.ceilings = {"sequential": [], "fma": []}
+        self.references = {}
+
+    # -- prepare ---------------------------------------------------------------
+
+    def skip(self, name, kind, absent):
+        self.log(f"  {name}: {absent}" + (f" ({absent.why})" if absent.why else ""))
+        self.absent.append({"name": name, "kind": kind, "status": str(absent), "why": absent.why})
+
+    def add_ours(self):
+        for variant in self.case.variants:
+            try:
+                self.systems.append(Ours(self.library, self.case, variant, self.options))
+            except Absent as absent:
+                self.skip(f"ours-{self.options.via}/{variant.layout}/p{variant.page_size}/"
+                          f"{variant.pages}", "ours", absent)
+
+    def make_references(self, arrays):
+        """One reference for each lengths among our variants."""
+        for system in self.systems:
+            lengths = system.lengths
+            if lengths.name in self.references:
+                continue
+            own = arrays if lengths == self.case.lengths else {
+                name: system.kernel.rows(which) for name, which in
+                (("query", native.QUERY), ("keys", native.KEYS), ("values", native.VALUES))}
+            self.references[lengths.name] = judge.Reference(self.case, lengths, **own)
+
+    def add_peers(self, folder):
+        names = self.options.peers
+        if self.case.peers is not None:
+            names = [name for name in names if name in self.case.peers]
+        for name in names:
+            try:
+                self.systems.append(PeerSystem(self.pool.get(name), self.case, folder))
+            except Absent as absent:
+                self.skip(name, "peer", absent)
+
+    # -- check -----------------------------------------------------------------
+
+    def check(self, system, ours_out):
+        """The entry of `system` with its errors; its output must be right."""
+        out = system.output()
+        ours = system.kind == "ours"
+        bound = (judge.OUR_BOUND if ours else judge.PEER_BOUND)[self.case.kv_type]
+        error = self.references[system.lengths.name].error(out)
+        same = ours_out is None or system.lengths != self.case.lengths
+        apart = 0.0 if same else judge.difference(out, ours_out)
+        right = error <= bound and apart <= 2 * bound
+        entry = self.entries.setdefault(system.name, {
+            "name": system.name, "kind": system.kind, "paged": system.paged})
+        entry.update(error=error, difference=apart, bound=bound,
+                     status="right" if right else "wrong")
+        if not ours:
+            entry["versions"] = system.versions
+        return out, right
+
+    def check_all(self):
+        """Warm-up, errors, and which systems are too slow."""
+        ours_out, kept = None, []
+        for system in self.systems:
+            try:
+                system.run()  # compilers and page faults
+                first = system.run()
+                out, right = self.check(system, ours_out)
+                if ours_out is None and system.lengths == self.case.lengths:
+                    ours_out = out
+            except Absent as absent:
+                self.skip(system.name, system.kind, absent)
+                continue
+            entry = self.entries[system.name]
+            if right and first["seconds"] > self.options.slow_seconds:
+                entry.update(status="slow", one_call_seconds=first["seconds"])
+            if entry["status"] == "right":
+                kept.append(system)
+            else:
+                self.log(f"  {system.name}: {entry['status']} (error {entry['error']:.1e}, "
+                         f"{first['seconds']:.2f} s)")
+        return kept
+
+    # -- measure ---------------------------------------------------------------
+
+    def empty_caches(self):
+        rate = self.library.ReadSequential(machine.eviction_bytes(), self.options.threads)
+        self.ceilings["sequential"].append(rate)
+
+    def run_round(self, systems):
+        for _ in range(FMA_PASSES):
+            self.ceilings["fma"].append(self.library.Fma(self.options.threads))
+        for system in systems:
+            self.empty_caches()
+            sample = system.run()
+            self.times.setdefault(system.name, []).append(sample["seconds"])
+            self.cpu_shares.setdefault(system.name, []).append(
+                sample["cpu_seconds"] / sample["seconds"])
+            if system.kind == "ours" and system.lengths.mode == "decode":
+                for order, label in ((native.BY_HEAD, "head"), (native.BY_PAGE, "page")):
+                    self.empty_caches()
+                    self.ceilings.setdefault(("paged", system.name, label), []).append(
+                        system.kernel.read_pages(order))
+
+    def measure(self, systems):
+        for number in range(self.options.repetitions):
+            shift = number % max(1, len(systems))
+            alive = systems[shift:] + systems[:shift]
+            try:
+                self.run_round(alive)
+            except Absent as absent:  # a peer that crashes later than its check
+                lost = [s for s in systems if s.kind == "peer" and not s.worker.is_alive()]
+                systems = [s for s in systems if s not in lost]
+                for system in lost:
+                    self.skip(system.name, "peer", absent)
+                    self.entries.pop(system.name, None)
+        return systems
+
+    # -- report ----------------------------------------------------------------
+
+    def paged_ceiling(self, name):
+        """The faster order of a variant's paged read, or None."""
+        reads = [summary(samples, max) for key, samples in self.ceilings.items()
+                 if isinstance(key, tuple) and key[1] == name]
+        return max(reads, key=lambda read: read["median"], default=None)
+
+    def finish(self, systems):
+        paged = {s.name: self.paged_ceiling(s.name) for s in systems if s.kind == "ours"}
+        fma = summary(self.ceilings["fma"], max)
+        main_read = next((read for read in paged.values() if read), None)
+        for system in systems:
+            entry, lengths = self.entries[system.name], system.lengths
+            times = summary(self.times[system.name])
+            entry.update(seconds=times, cpu_share=statistics.median(self.cpu_shares[system.name]))
+            operations, moved = self.case.operations(lengths), self.case.kv_bytes(lengths)
+            read = paged.get(system.name) or main_read
+            entry["lengths"] = lengths.name
+            entry["gflops"] = operations / times["median"] / 1e9
+            entry["gbytes"] = moved / times["median"] / 1e9
+            for key in ("median", "best"):
+                suffix = "" if key == "median" else "_best"
+                entry["flops_ratio" + suffix] = operations / times[key] / fma[key]
+                if read and lengths.mode == "decode":
+                    entry["bandwidth_ratio" + suffix] = moved / times[key] / read[key]
+            if system.kind == "ours":
+                entry.update(layout=system.variant.layout, page_size=system.variant.page_size,
+                             pages=system.variant.pages, paged_read=paged[system.name],
+                             compile_seconds=system.kernel.compile_seconds)
+        case = self.case
+        return {
+            "name": case.name, "set": case.set_name, "mode": case.lengths.mode,
+            "lengths": case.lengths.name, "heads": case.heads, "kv_heads": case.kv_heads,
+            "head_dim": case.head_dim, "kv_type": case.kv_type, "query_type": case.query_type,
+            "tokens": sum(case.lengths.kv_lens),
+            "query_tokens": sum(case.lengths.q_lens), "kv_bytes": case.kv_bytes(case.lengths),
+            "operations": case.operations(case.lengths), "via": self.options.via,
+            "repetitions": self.options.repetitions,
+            "ceilings": {"fma": fma, "fma_instructions":
+                         self.library.FmaInstructions().decode(),
+                         "sequential_read": summary(self.ceilings["sequential"], max),
+                         "paged_read": main_read},
+            "systems": list(self.entries.values()) + self.absent,
+        }
+
+    def close(self):
+        for system in self.systems:
+            system.close()
+
+
+def measure_case(case, library, pool, options, log=print):
+    """The case's entry of the result file."""
+    run = CaseRun(case, library, pool, options, log)
+    shared = pathlib.Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        try:
+            run.add_ours()
+            main = next((s for s in run.systems if s.lengths == case.lengths), None)
+            if main is None:
+                return {"name": case.name, "set": case.set_name, "kv_type": case.kv_type,
+                        "via": options.via, "systems": run.absent}
+            arrays = write_problem(case, main, options.threads, pathlib.Path(folder))
+            run.make_references(arrays)
+            del arrays
+            run.add_peers(pathlib.Path(folder))
+            systems = run.measure(run.check_all())
+            for system in systems:  # what was timed must have been right, too
+                run.check(system, None)
+            return run.finish(systems)
+        finally:
+            run.close()
