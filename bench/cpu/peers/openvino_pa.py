@@ -78,7 +78,8 @@ class OpenVino(Peer):
             array = to_bf16_bits(array)
             self.keep.append(array)
             return ov.Tensor(array, list(array.shape), Type.bf16)
-        array = np.ascontiguousarray(array, {"f32": np.float32, "f16": np.float16}.get(kind))
+        # Own, writable, in C order; a scalar stays one.
+        array = np.array(array, {"f32": np.float32, "f16": np.float16}.get(kind), order="C")
         self.keep.append(array)
         return ov.Tensor(array, True)
 
