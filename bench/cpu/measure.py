@@ -12,6 +12,7 @@ import dataclasses
 import pathlib
 import statistics
 import tempfile
+import time
 
 import judge
 import machine
@@ -19,6 +20,9 @@ import native
 from systems import Absent, Ours, PeerSystem, write_problem
 
 FMA_PASSES = 3  # of some milliseconds each, in every round
+# Threads of peers spin for some milliseconds after a call, and would take part
+# of the machine from whoever comes next.
+SETTLE_SECONDS = 0.02
 
 
 @dataclasses.dataclass
@@ -127,24 +131,34 @@ class CaseRun:
 
     # -- measure ---------------------------------------------------------------
 
-    def empty_caches(self):
-        rate = self.library.ReadSequential(machine.eviction_bytes(), self.options.threads)
-        self.ceilings["sequential"].append(rate)
+    def read_sequential(self):
+        """Leaves nothing of any system in the caches."""
+        return self.library.ReadSequential(machine.eviction_bytes(), self.options.threads)
 
-    def run_round(self, systems):
+    def measure_ceilings(self):
+        self.read_sequential()
         for _ in range(FMA_PASSES):
             self.ceilings["fma"].append(self.library.Fma(self.options.threads))
+        self.ceilings["sequential"].append(self.read_sequential())
+
+    def measure_paged_read(self, system):
+        for order, label in ((native.BY_HEAD, "head"), (native.BY_PAGE, "page")):
+            self.read_sequential()
+            self.ceilings.setdefault(("paged", system.name, label), []).append(
+                system.kernel.read_pages(order))
+
+    def run_round(self, systems):
+        self.measure_ceilings()
         for system in systems:
-            self.empty_caches()
+            self.read_sequential()
             sample = system.run()
             self.times.setdefault(system.name, []).append(sample["seconds"])
             self.cpu_shares.setdefault(system.name, []).append(
                 sample["cpu_seconds"] / sample["seconds"])
-            if system.kind == "ours" and system.lengths.mode == "decode":
-                for order, label in ((native.BY_HEAD, "head"), (native.BY_PAGE, "page")):
-                    self.empty_caches()
-                    self.ceilings.setdefault(("paged", system.name, label), []).append(
-                        system.kernel.read_pages(order))
+            if system.kind == "peer":
+                time.sleep(SETTLE_SECONDS)
+            elif system.lengths.mode == "decode":
+                self.measure_paged_read(system)
 
     def measure(self, systems):
         for number in range(self.options.repetitions):

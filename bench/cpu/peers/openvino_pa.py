@@ -13,8 +13,8 @@ import openvino as ov
 from openvino import Type, opset13
 from openvino._pyopenvino.op import _PagedAttentionExtension
 
-from .common import Peer, csr_table, fill_pool, from_bf16_bits, place_pages, require_type
-from .common import to_bf16_bits
+from .common import Peer, Skip, csr_table, fill_pool, from_bf16_bits, place_pages
+from .common import require_type, to_bf16_bits
 
 PAGE_SIZE = 32  # fixed by the plugin
 # cache type -> (type of the new tokens, KV_CACHE_PRECISION)
@@ -139,7 +139,11 @@ class OpenVino(Peer):
             "block_indices_begins": self.tensor(begins, None),
             "max_context_len": self.tensor(np.array(max(problem.kv_lens), np.int32), None),
         }
-        self.request = self.build(problem, token_type, precision).create_infer_request()
+        compiled = self.build(problem, token_type, precision)
+        taken = compiled.input("query").element_type
+        if taken != OV_TYPES[token_type]:  # f16 on a CPU without f16 arithmetic
+            raise Skip(f"{token_type} becomes {taken.get_type_name()}")
+        self.request = compiled.create_infer_request()
         for name, tensor in tensors.items():
             self.request.set_tensor(name, tensor)
 

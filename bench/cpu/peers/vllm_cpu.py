@@ -23,11 +23,12 @@ VARIABLE = "PAGED_ATTN_BENCH_VLLM"  # path of _C.abi3.so
 
 
 def find_library():
-    if VARIABLE in os.environ:
-        return os.environ[VARIABLE]
     found = importlib.util.find_spec("vllm")
-    for folder in found.submodule_search_locations if found else ():
-        path = pathlib.Path(folder) / "_C.abi3.so"
+    folders = found.submodule_search_locations if found else ()
+    paths = [pathlib.Path(folder) / "_C.abi3.so" for folder in folders]
+    if VARIABLE in os.environ:
+        paths = [pathlib.Path(os.environ[VARIABLE])]
+    for path in paths:
         if path.exists():
             return str(path)
     raise Skip("absent")
