@@ -20,6 +20,7 @@ import native
 from systems import Absent, Ours, PeerSystem, write_problem
 
 FMA_PASSES = 3  # of some milliseconds each, in every round
+HOT_BYTES = 1 << 20  # of a sequential read that leaves the caches alone
 # Threads of peers spin for some milliseconds after a call, and would take part
 # of the machine from whoever comes next.
 SETTLE_SECONDS = 0.02
@@ -35,6 +36,7 @@ class Options:
     repetitions: int = 9
     slow_seconds: float = 4.0  # a system whose call takes longer is left out
     peers: tuple = ()
+    hot: bool = False  # leave in the caches what is there
 
 
 def summary(samples, best=min):
@@ -132,8 +134,9 @@ class CaseRun:
     # -- measure ---------------------------------------------------------------
 
     def read_sequential(self):
-        """Leaves nothing of any system in the caches."""
-        return self.library.ReadSequential(machine.eviction_bytes(), self.options.threads)
+        """Leaves nothing of any system in the caches, unless they stay hot."""
+        numbytes = HOT_BYTES if self.options.hot else machine.eviction_bytes()
+        return self.library.ReadSequential(numbytes, self.options.threads)
 
     def measure_ceilings(self):
         self.read_sequential()
@@ -212,7 +215,7 @@ class CaseRun:
             "tokens": sum(case.lengths.kv_lens),
             "query_tokens": sum(case.lengths.q_lens), "kv_bytes": case.kv_bytes(case.lengths),
             "operations": case.operations(case.lengths), "via": self.options.via,
-            "repetitions": self.options.repetitions,
+            "hot": self.options.hot, "repetitions": self.options.repetitions,
             "ceilings": {"fma": fma, "fma_instructions":
                          self.library.FmaInstructions().decode(),
                          "sequential_read": summary(self.ceilings["sequential"], max),

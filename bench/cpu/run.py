@@ -57,6 +57,7 @@ def parse_arguments(arguments):
     parser.add_argument("--threads", type=int, default=0, help="0: all of the machine")
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="3 repetitions")
+    parser.add_argument("--hot", action="store_true", help="do not empty the caches")
     parser.add_argument("--library", help="libpaged_attn_bench.so (default: the newest build)")
     parser.add_argument("--into", metavar="JSON",
                         help="add to this file; cases of the same name are replaced")
@@ -134,6 +135,7 @@ def measure_all(cases, options, peers):
     library = native.Library(options.library)
     pool = systems.WorkerPool(read_pythons(options.python), threads)
     how = measure.Options(via=options.via, cpu=options.cpu, threads=threads, peers=peers,
+                          hot=options.hot,
                           repetitions=3 if options.quick else options.repetitions)
     entries = []
     path = pathlib.Path(options.into) if options.into else None

@@ -37,7 +37,8 @@ def find_case(name):
 
 
 def run_driver(*arguments):
-    return subprocess.run([sys.executable, str(BENCH / "run.py"), "--library", LIBRARY, *arguments],
+    return subprocess.run([sys.executable, str(BENCH / "run.py"), "--library", LIBRARY, "--hot",
+                           *arguments],
                           capture_output=True, text=True)
 
 
@@ -193,7 +194,7 @@ class RunTest(unittest.TestCase):
         native.OurKernel.rows = broken
         try:
             entry = measure.measure_case(case, native.Library(LIBRARY), None,
-                                         measure.Options(repetitions=1), log=lambda _: None)
+                                         measure.Options(repetitions=1, hot=True), log=lambda _: None)
         finally:
             native.OurKernel.rows = real
         self.assertEqual({s["status"] for s in entry["systems"]}, {"wrong"})
