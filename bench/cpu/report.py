@@ -12,6 +12,7 @@ import math
 import sys
 
 ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
+TYPES = ("f32", "bf16", "f16", "i8", "f8E4M3FN")
 MODES = {"decode": "o", "prefill": "s", "mixed": "^"}
 COLOURS = {"ours": "#d62728", "openvino": "#1f77b4", "vllm": "#2ca02c", "ipex": "#9467bd",
            "sdpa": "#7f7f7f", "sdpa-fold": "#4d4d4d", "gather-sdpa": "#bcbd22",
@@ -101,10 +102,9 @@ def draw_panel(axes, kv_type, cases):
               if s.get("seconds") and s["lengths"] == c["lengths"]]
     low, high = min(p[0] for p in points) / 2, max(p[0] for p in points) * 2
     for label, style, rate in reads:
-        knee = peak * 1e9 / rate
-        axes.plot([low, min(knee, high)], [low * rate / 1e9, min(knee, high) * rate / 1e9],
-                  "k" + style, linewidth=1, label=label)
-    axes.plot([peak * 1e9 / reads[0][2], high], [peak, peak], "k-", linewidth=1)
+        knee = min(max(peak * 1e9 / rate, low), high)
+        roof = [(x, min(peak, x * rate / 1e9)) for x in (low, knee, high)]
+        axes.plot(*zip(*roof), "k" + style, linewidth=1, label=label)
     names = sorted({base_name(s) for _, _, s in points}, key=list(COLOURS).index)
     for x, case, system in points:
         name = base_name(system)
@@ -134,6 +134,7 @@ def draw(results, path):
             by_type.setdefault(case["kv_type"], []).append(case)
     if not by_type:
         return False
+    by_type = {key: by_type[key] for key in sorted(by_type, key=TYPES.index)}
     figure, panels = plt.subplots(1, len(by_type), figsize=(4.6 * len(by_type), 5), sharey=True,
                                   squeeze=False, layout="constrained")
     names = set()
