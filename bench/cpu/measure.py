@@ -30,7 +30,7 @@ SETTLE_SECONDS = 0.02
 class Options:
     """How to measure."""
 
-    via: str = "linalg"
+    via: str = "vector"
     cpu: str = "native"
     threads: int = 1
     repetitions: int = 9

@@ -12,7 +12,7 @@
   run.py --list                                     names of cases and peers
   run.py --case 'decode-8x4096/32-8/*' --quick      some cases, 3 repetitions
   run.py --peer none --case 'pages-*'               our kernel alone
-  run.py --via vector --into bench/results/cpu.json
+  run.py --via linalg --into bench/results/cpu-linalg-all.json
   run.py --report bench/results/cpu.json            table and picture again
 """
 
@@ -52,7 +52,7 @@ def parse_arguments(arguments):
                         help="only these peers; none: no peer (default: all)")
     parser.add_argument("--python", action="append", default=[], metavar="[PEER=]PATH",
                         help="interpreter of a peer, or of all peers")
-    parser.add_argument("--via", default="linalg", help="how our kernel is lowered")
+    parser.add_argument("--via", default="vector", help="how our kernel is lowered")
     parser.add_argument("--cpu", default="native", help="CPU that our kernel is compiled for")
     parser.add_argument("--threads", type=int, default=0, help="0: all of the machine")
     parser.add_argument("--repetitions", type=int, default=9)

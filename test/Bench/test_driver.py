@@ -88,9 +88,11 @@ class PagesTest(unittest.TestCase):
 
 
 class JudgeTest(unittest.TestCase):
+    via = "vector"
+
     def setUp(self):
         case = find_case("smoke-mixed/4-2/f32")
-        kernel = native.OurKernel(native.Library(LIBRARY), case, case.variants[0], via="linalg",
+        kernel = native.OurKernel(native.Library(LIBRARY), case, case.variants[0], via=self.via,
                                   cpu="native", threads=1)
         kernel.reset_out()
         kernel.run()
@@ -110,6 +112,10 @@ class JudgeTest(unittest.TestCase):
         self.out[0, 0, 0] = np.nan
         self.assertEqual(self.reference.error(self.out), math.inf)
         self.assertEqual(judge.difference(self.out, self.out), math.inf)
+
+
+class LinalgJudgeTest(JudgeTest):
+    via = "linalg"
 
 
 def figures(name, times, **more):
