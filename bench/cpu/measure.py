@@ -39,6 +39,17 @@ class Options:
     hot: bool = False  # leave in the caches what is there
 
 
+@dataclasses.dataclass
+class Round:
+    """What one round measured."""
+
+    fma: float = 0         # operations per second
+    sequential: float = 0  # bytes per second
+    paged: dict = dataclasses.field(default_factory=dict)      # (name, order): the same
+    seconds: dict = dataclasses.field(default_factory=dict)    # by name
+    cpu_share: dict = dataclasses.field(default_factory=dict)  # by name
+
+
 def summary(samples, best=min):
     return {"median": statistics.median(samples), "best": best(samples), "samples": len(samples)}
 
@@ -50,9 +61,7 @@ class CaseRun:
         self.case, self.library, self.pool = case, library, pool
         self.options, self.log = options, log
         self.systems, self.absent = [], []
-        self.times, self.cpu_shares, self.entries = {}, {}, {}
-        self.ceilings = {"sequential": [], "fma": []}
-        self.references = {}
+        self.rounds, self.entries, self.references = [], {}, {}
 
     # -- prepare ---------------------------------------------------------------
 
@@ -131,6 +140,18 @@ class CaseRun:
                          f"{first['seconds']:.2f} s)")
         return kept
 
+    def check_again(self, systems):
+        """What was timed must have been right, too."""
+        kept = []
+        for system in systems:
+            try:
+                if self.check(system, None)[1]:
+                    kept.append(system)
+            except Absent as absent:
+                self.skip(system.name, system.kind, absent)
+                self.entries.pop(system.name)
+        return kept
+
     # -- measure ---------------------------------------------------------------
 
     def read_sequential(self):
@@ -138,30 +159,29 @@ class CaseRun:
         numbytes = HOT_BYTES if self.options.hot else machine.eviction_bytes()
         return self.library.ReadSequential(numbytes, self.options.threads)
 
-    def measure_ceilings(self):
+    def measure_ceilings(self, entry):
         self.read_sequential()
-        for _ in range(FMA_PASSES):
-            self.ceilings["fma"].append(self.library.Fma(self.options.threads))
-        self.ceilings["sequential"].append(self.read_sequential())
+        entry.fma = max(self.library.Fma(self.options.threads) for _ in range(FMA_PASSES))
+        entry.sequential = self.read_sequential()
 
-    def measure_paged_read(self, system):
-        for order, label in ((native.BY_HEAD, "head"), (native.BY_PAGE, "page")):
+    def measure_paged_read(self, system, entry):
+        for order in (native.BY_HEAD, native.BY_PAGE):
             self.read_sequential()
-            self.ceilings.setdefault(("paged", system.name, label), []).append(
-                system.kernel.read_pages(order))
+            entry.paged[system.name, order] = system.kernel.read_pages(order)
 
     def run_round(self, systems):
-        self.measure_ceilings()
+        entry = Round()
+        self.rounds.append(entry)
+        self.measure_ceilings(entry)
         for system in systems:
             self.read_sequential()
             sample = system.run()
-            self.times.setdefault(system.name, []).append(sample["seconds"])
-            self.cpu_shares.setdefault(system.name, []).append(
-                sample["cpu_seconds"] / sample["seconds"])
+            entry.seconds[system.name] = sample["seconds"]
+            entry.cpu_share[system.name] = sample["cpu_seconds"] / sample["seconds"]
             if system.kind == "peer":
                 time.sleep(SETTLE_SECONDS)
             elif system.lengths.mode == "decode":
-                self.measure_paged_read(system)
+                self.measure_paged_read(system, entry)
 
     def measure(self, systems):
         for number in range(self.options.repetitions):
@@ -179,34 +199,48 @@ class CaseRun:
 
     # -- report ----------------------------------------------------------------
 
-    def paged_ceiling(self, name):
-        """The faster order of a variant's paged read, or None."""
-        reads = [summary(samples, max) for key, samples in self.ceilings.items()
-                 if isinstance(key, tuple) and key[1] == name]
-        return max(reads, key=lambda read: read["median"], default=None)
+    def paged_order(self, name):
+        """The order in which a variant's pages are read faster."""
+        return max((native.BY_HEAD, native.BY_PAGE), key=lambda order: statistics.median(
+            entry.paged[name, order] for entry in self.rounds))
+
+    def paged_reads(self, systems):
+        """Bytes per second in each round, by decoding variant."""
+        return {s.name: [entry.paged[s.name, self.paged_order(s.name)] for entry in self.rounds]
+                for s in systems if s.kind == "ours" and s.lengths.mode == "decode"}
+
+    def shares(self, name, amount, ceilings):
+        """Of a ceiling: the median over rounds, each against its own round, so
+        that a machine that changes its speed does no harm; and best of best."""
+        pairs = [(entry.seconds[name], ceiling) for entry, ceiling
+                 in zip(self.rounds, ceilings) if name in entry.seconds]
+        median = statistics.median(amount / seconds / ceiling for seconds, ceiling in pairs)
+        return median, amount / min(pairs)[0] / max(ceilings)
 
     def finish(self, systems):
-        paged = {s.name: self.paged_ceiling(s.name) for s in systems if s.kind == "ours"}
-        fma = summary(self.ceilings["fma"], max)
-        main_read = next((read for read in paged.values() if read), None)
+        paged = self.paged_reads(systems)
+        fma = [entry.fma for entry in self.rounds]
+        main_read = next(iter(paged.values()), None)
         for system in systems:
-            entry, lengths = self.entries[system.name], system.lengths
-            times = summary(self.times[system.name])
-            entry.update(seconds=times, cpu_share=statistics.median(self.cpu_shares[system.name]))
+            entry, lengths, name = self.entries[system.name], system.lengths, system.name
+            times = summary([r.seconds[name] for r in self.rounds if name in r.seconds])
             operations, moved = self.case.operations(lengths), self.case.kv_bytes(lengths)
-            read = paged.get(system.name) or main_read
-            entry["lengths"] = lengths.name
-            entry["gflops"] = operations / times["median"] / 1e9
-            entry["gbytes"] = moved / times["median"] / 1e9
-            for key in ("median", "best"):
-                suffix = "" if key == "median" else "_best"
-                entry["flops_ratio" + suffix] = operations / times[key] / fma[key]
-                if read and lengths.mode == "decode":
-                    entry["bandwidth_ratio" + suffix] = moved / times[key] / read[key]
+            entry.update(
+                seconds=times, lengths=lengths.name, gflops=operations / times["median"] / 1e9,
+                gbytes=moved / times["median"] / 1e9,
+                cpu_share=statistics.median(r.cpu_share[name] for r in self.rounds
+                                            if name in r.cpu_share))
+            entry["flops_ratio"], entry["flops_ratio_best"] = self.shares(name, operations, fma)
+            read = paged.get(name) or main_read
+            if read and lengths.mode == "decode":
+                entry["bandwidth_ratio"], entry["bandwidth_ratio_best"] = self.shares(
+                    name, moved, read)
             if system.kind == "ours":
                 entry.update(layout=system.variant.layout, page_size=system.variant.page_size,
-                             pages=system.variant.pages, paged_read=paged[system.name],
+                             pages=system.variant.pages,
                              compile_seconds=system.kernel.compile_seconds)
+                if name in paged:
+                    entry["paged_read"] = summary(paged[name], max)
         case = self.case
         return {
             "name": case.name, "set": case.set_name, "mode": case.lengths.mode,
@@ -216,10 +250,11 @@ class CaseRun:
             "query_tokens": sum(case.lengths.q_lens), "kv_bytes": case.kv_bytes(case.lengths),
             "operations": case.operations(case.lengths), "via": self.options.via,
             "hot": self.options.hot, "repetitions": self.options.repetitions,
-            "ceilings": {"fma": fma, "fma_instructions":
-                         self.library.FmaInstructions().decode(),
-                         "sequential_read": summary(self.ceilings["sequential"], max),
-                         "paged_read": main_read},
+            "ceilings": {
+                "fma": summary(fma, max),
+                "fma_instructions": self.library.FmaInstructions().decode(),
+                "sequential_read": summary([entry.sequential for entry in self.rounds], max),
+                "paged_read": summary(main_read, max) if main_read else None},
             "systems": list(self.entries.values()) + self.absent,
         }
 
@@ -244,8 +279,6 @@ def measure_case(case, library, pool, options, log=print):
             del arrays
             run.add_peers(pathlib.Path(folder))
             systems = run.measure(run.check_all())
-            for system in systems:  # what was timed must have been right, too
-                run.check(system, None)
-            return run.finish(systems)
+            return run.finish(run.check_again(systems))
         finally:
             run.close()
