@@ -44,6 +44,7 @@ class Round:
     """What one round measured."""
 
     fma: float = 0         # operations per second
+    dot: float = 0         # the same, of the cache type's dot product; 0: none
     sequential: float = 0  # bytes per second
     paged: dict = dataclasses.field(default_factory=dict)      # (name, order): the same
     seconds: dict = dataclasses.field(default_factory=dict)    # by name
@@ -162,6 +163,9 @@ class CaseRun:
     def measure_ceilings(self, entry):
         self.read_sequential()
         entry.fma = max(self.library.Fma(self.options.threads) for _ in range(FMA_PASSES))
+        if self.case.kv_type in native.DOT_TYPES:
+            entry.dot = self.library.Dot(native.DOT_TYPES[self.case.kv_type],
+                                         self.options.threads)
         entry.sequential = self.read_sequential()
 
     def measure_paged_read(self, system, entry):
@@ -252,6 +256,8 @@ class CaseRun:
             "hot": self.options.hot, "repetitions": self.options.repetitions,
             "ceilings": {
                 "fma": summary(fma, max),
+                "dot": summary([entry.dot for entry in self.rounds], max)
+                if self.rounds[0].dot else None,
                 "fma_instructions": self.library.FmaInstructions().decode(),
                 "sequential_read": summary([entry.sequential for entry in self.rounds], max),
                 "paged_read": summary(main_read, max) if main_read else None},

@@ -16,6 +16,7 @@ import numpy as np
 
 QUERY, KEYS, VALUES, OUT = range(4)
 BY_HEAD, BY_PAGE = range(2)
+DOT_TYPES = {"bf16": 0, "i8": 1}  # cache types with dot products of their own
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # name -> (result, arguments)
 SIGNATURES = {
@@ -29,6 +30,7 @@ SIGNATURES = {
     "CopyRows": (None, [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]),
     "ReadSequential": (ctypes.c_double, [ctypes.c_int64, ctypes.c_int32]),
     "Fma": (ctypes.c_double, [ctypes.c_int32]),
+    "Dot": (ctypes.c_double, [ctypes.c_int32, ctypes.c_int32]),
     "FmaInstructions": (ctypes.c_char_p, []),
 }
 

@@ -68,6 +68,8 @@ def print_case(case):
         print(f"  ceilings: FMA {ceilings['fma']['median'] / 1e9:.0f} GFLOP/s "
               f"({ceilings['fma_instructions']}), sequential read "
               f"{ceilings['sequential_read']['median'] / 1e9:.1f} GB/s"
+              + (f", dot {ceilings['dot']['median'] / 1e9:.0f} GOP/s" if ceilings.get("dot")
+                 else "")
               + (f", paged read {paged['median'] / 1e9:.1f} GB/s" if paged else ""))
 
 
@@ -105,6 +107,9 @@ def draw_panel(axes, kv_type, cases):
         knee = min(max(peak * 1e9 / rate, low), high)
         roof = [(x, min(peak, x * rate / 1e9)) for x in (low, knee, high)]
         axes.plot(*zip(*roof), "k" + style, linewidth=1, label=label)
+    dots = [c["ceilings"]["dot"]["median"] for c in cases if c["ceilings"].get("dot")]
+    if dots:
+        axes.plot([low, high], [max(dots) / 1e9] * 2, "k:", linewidth=1)
     names = sorted({base_name(s) for _, _, s in points}, key=list(COLOURS).index)
     for x, case, system in points:
         name = base_name(system)
@@ -146,7 +151,8 @@ def draw(results, path):
     handles += [plt.Line2D([], [], color="grey", marker=m, linestyle="", label=mode)
                 for mode, m in MODES.items()]
     handles += [plt.Line2D([], [], color="k", linestyle=style, label=label) for label, style in
-                (("sequential read, FMA peak", "-"), ("paged read", "--"))]
+                (("sequential read, f32 FMA peak", "-"), ("paged read", "--"),
+                 ("dot product peak of the type", ":"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize="small",
                   frameon=False)
     machine = results["machine"]

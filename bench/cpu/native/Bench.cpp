@@ -167,6 +167,12 @@ double pagedAttnBenchFma(int32_t numThreads) {
   return oracle::measureFma(numThreads).perWallSecond();
 }
 
+double pagedAttnBenchDot(int32_t type, int32_t numThreads) {
+  oracle::PassResult result = oracle::measureDot(
+      type == 0 ? oracle::DotType::BF16 : oracle::DotType::Int8, numThreads);
+  return result.amount > 0 ? result.perWallSecond() : 0;
+}
+
 const char *pagedAttnBenchFmaInstructions(void) {
   return oracle::fmaInstructions();
 }

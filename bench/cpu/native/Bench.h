@@ -70,7 +70,10 @@ PAGED_ATTN_BENCH_API double pagedAttnBenchReadSequential(int64_t numBytes,
                                                          int32_t numThreads);
 /// One pass of f32 multiply-adds: operations per second.
 PAGED_ATTN_BENCH_API double pagedAttnBenchFma(int32_t numThreads);
-/// The instructions that it used, e.g. "avx512f".
+/// One pass of dot products of bf16 (0) or int8 (1): operations per second, 0
+/// when the CPU has no instruction for it.
+PAGED_ATTN_BENCH_API double pagedAttnBenchDot(int32_t type, int32_t numThreads);
+/// The instructions that the multiply-adds used, e.g. "avx512f".
 PAGED_ATTN_BENCH_API const char *pagedAttnBenchFmaInstructions(void);
 
 #ifdef __cplusplus
