@@ -48,8 +48,8 @@ install_ggml() {
     tar -xf "$FOLDER/ggml/llama_cpp_python-$LLAMA.tar.gz" -C "$FOLDER/ggml" &&
     touch "$source/ggml.pc.in" && # the package leaves it out
     cmake -S "$source" -B "$FOLDER/ggml/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
-      -DGGML_NATIVE=ON -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF >"$FOLDER/ggml/log" &&
-    cmake --build "$FOLDER/ggml/build" --parallel >>"$FOLDER/ggml/log"
+      -DGGML_NATIVE=ON -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF >"$FOLDER/ggml/log" 2>&1 &&
+    cmake --build "$FOLDER/ggml/build" --parallel "$(nproc)" >>"$FOLDER/ggml/log" 2>&1
 }
 
 for part in "$@"; do
