@@ -77,7 +77,7 @@ def print_checks(checks):
     known = [c for c in checks if c["value"] is not None]
     words = {True: "pass", False: "fail"}
     print_rows("Targets", ["ratio", "value", "target", "", "systems"],
-               [[c["name"], f"{c['value']:.2f}", f"{c['relation']} {c['target']:.2f}",
+               [[c["name"], f"{c['value']:.3f}", f"{c['relation']} {c['target']:.2f}",
                  words[c["pass"]], c["note"]] for c in known])
     print(f"  {sum(c['pass'] for c in known)} of {len(known)} reached, "
           f"{len(checks) - len(known)} not measured")

@@ -21,6 +21,7 @@ import fnmatch
 import json
 import os
 import pathlib
+import signal
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -185,6 +186,8 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # A run that is stopped from outside removes its files and ends its workers.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(main(sys.argv[1:]))
     except (ValueError, FileNotFoundError, KeyError) as why:
