@@ -11,6 +11,7 @@ REQUIRED=(
   clang-22 lld-22
   libtbb-dev libxxhash-dev # the executor and the runtime
   libgtest-dev             # tests
+  python3-numpy            # the benchmark's driver and its test
 )
 # Faster rebuilds, formatting, benchmarks, the Python package, kernels for AArch64 run by qemu (what
 # needs them is skipped without): installed beside the others when that can be done, never a reason
