@@ -14,6 +14,8 @@
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+constexpr int64_t kLineBytes = 64;
+
 namespace {
 
 /// Packs the chunks of one tile.
@@ -27,6 +29,7 @@ public:
 
 private:
   void packChunk(Value chunk);
+  void prefetchPage(Value view);
   void packTransposedPage(Value view, Value firstKey);
   void packPlainPage(Value view, Value firstKey);
   void copyRows(Value view, Value firstKey);
@@ -49,7 +52,19 @@ void TilePacker::emit() {
     zeroOutside();
 }
 
+/// Requests every line of a page: it arrives while this tile is worked on.
+void TilePacker::prefetchPage(Value view) {
+  auto type = cast<MemRefType>(view.getType());
+  int64_t perLine =
+      kLineBytes * 8 / type.getElementType().getIntOrFloatBitWidth();
+  b.loopBy(b.index(0), b.index(type.getDimSize(0)), 1, [&](Value row) {
+    b.loopBy(b.index(0), b.index(type.getDimSize(1)), perLine,
+             [&](Value column) { b.prefetch(view, {row, column}); });
+  });
+}
+
 void TilePacker::packChunk(Value chunk) {
+  prefetchPage(pages.laterView(chunk));
   Value view = pages.view(chunk);
   Value firstKey = b.mul(chunk, b.index(pages.numSlots()));
   if (pages.isTransposed())
