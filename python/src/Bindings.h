@@ -22,6 +22,7 @@ namespace nb = nanobind;
 
 void bindErrors(nb::module_ &module);
 void bindCalls(nb::module_ &module);
+void bindXla(nb::module_ &module);
 
 } // namespace paged_attn_python
 

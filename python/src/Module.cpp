@@ -31,4 +31,5 @@ NB_MODULE(_core, module) {
   bindErrors(module);
   bindArrays(module);
   bindCalls(module);
+  bindXla(module);
 }

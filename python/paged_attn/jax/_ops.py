@@ -15,6 +15,8 @@ from . import _native, _portable
 from ._pools import Layout
 from ._portable import Options
 
+_native.register()
+
 _use_native = True
 
 
@@ -239,7 +241,7 @@ def attention(
     _check_attention(x, options)
     floats = {name: value for name, value in x.items() if _is_float(value)}
     others = {name: value for name, value in x.items() if name not in floats}
-    call = _native.Call(mode) if _use_native and _native.is_available() else None
+    call = _native.Call(mode) if _use_native else None
     out, lse = _attention(floats, others, options, call)
     return (out, lse) if return_lse else out
 
@@ -297,7 +299,7 @@ def append(
             row = [x["key"].shape[0]] + [pool_layout.extent(x[pool], letter) for letter in "hd"]
             _expect(list(x[name].shape) == row, f"{name[0]} of shape {row}", list(x[name].shape))
     portable = functools.partial(_portable.append, options=options)
-    if _use_native and _native.is_available():
+    if _use_native:
         pools = lax.platform_dependent(x, cpu=functools.partial(_native.append, options=options), default=portable)
     else:
         pools = portable(x)
