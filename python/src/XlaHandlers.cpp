@@ -187,6 +187,7 @@ xla::Error *makeError(const xla::Frame &frame, const std::string &message,
 
 /// Answers the registration's question for the interface version: the layouts
 /// in XlaAbi.h hold in all of major version 0, so the one that asks is right.
+/// Interface 0.1 asks without saying which it is.
 bool answerMetadata(const xla::Frame &frame) {
   bool isQuestion = false;
   for (xla::Extension *entry = frame.extensions; entry; entry = entry->next) {
@@ -194,8 +195,8 @@ bool answerMetadata(const xla::Frame &frame) {
       continue;
     xla::Metadata &metadata =
         *reinterpret_cast<xla::MetadataExtension *>(entry)->metadata;
-    metadata.version.major = frame.api->version.major;
-    metadata.version.minor = frame.api->version.minor;
+    metadata.version.major = frame.api ? frame.api->version.major : 0;
+    metadata.version.minor = frame.api ? frame.api->version.minor : 1;
     metadata.traits = 0;
     isQuestion = true;
   }

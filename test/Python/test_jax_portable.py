@@ -3,12 +3,9 @@
 SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """
 
-import os
-
 import numpy as np
 import pytest
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jax = pytest.importorskip("jax", reason="jax is not installed")
 
 import jax.numpy as jnp  # noqa: E402
@@ -310,3 +307,21 @@ def test_errors(change, message):
     }
     with pytest.raises(ValueError, match=message):
         paged.attention(**{**call, **change})
+
+
+@pytest.mark.skipif(len(jax.devices()) < 4, reason="expected 4 devices: XLA_FLAGS was set to something else")
+def test_shard_map_over_kv_heads():
+    """The loops vary over the mesh as their operands do."""
+    shard_map = getattr(jax, "shard_map", None) or pytest.skip("this jax has no jax.shard_map")
+    spec = jax.sharding.PartitionSpec
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("heads",))
+    problem = make_problem(np.random.default_rng(16), [7, 1], [7, 30])
+    pool = spec(None, None, "heads")
+    step = shard_map(
+        paged.attention,
+        mesh=mesh,
+        in_specs=(spec(None, "heads"), pool, pool, spec(), spec(), spec()),
+        out_specs=spec(None, "heads"),
+    )
+    out = step(problem.q, problem.keys, problem.values, problem.table, problem.kv_lens, problem.starts)
+    np.testing.assert_allclose(out, attention(problem)[0], atol=TOLERANCE)

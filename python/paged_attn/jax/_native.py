@@ -18,6 +18,7 @@ import numpy as np
 
 from .._core import xla_handlers
 from ._portable import Options
+from ._varying import axes_of, vary, vary_all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,20 +60,20 @@ def attention(x: dict, options: Options, call: Call):
     )
     scale = {} if options.scale is None else {"scale": np.float32(options.scale)}
     function = jax.ffi.ffi_call("paged_attn_attention", shapes, vmap_method="sequential")
-    return tuple(
-        function(
-            *x.values(),
-            operands=",".join(x),
-            mode=call.mode,
-            causal=np.int64(options.causal),
-            window=np.int64(options.window),
-            sink_tokens=np.int64(options.sink_tokens),
-            chunk=np.int64(options.chunk),
-            softcap=np.float32(options.softcap),
-            **scale,
-            **_attributes(options),
-        )
+    results = function(
+        *x.values(),
+        operands=",".join(x),
+        mode=call.mode,
+        causal=np.int64(options.causal),
+        window=np.int64(options.window),
+        sink_tokens=np.int64(options.sink_tokens),
+        chunk=np.int64(options.chunk),
+        softcap=np.float32(options.softcap),
+        **scale,
+        **_attributes(options),
     )
+    axes = axes_of(x)
+    return tuple(vary(result, axes) for result in results)
 
 
 def append(x: dict, options: Options) -> dict:
@@ -88,4 +89,4 @@ def append(x: dict, options: Options) -> dict:
         input_output_aliases={i: i for i in range(len(pools))},
     )
     results = function(*x.values(), operands=",".join(x), **_attributes(options))
-    return dict(zip(pools, results))
+    return vary_all(dict(zip(pools, results)), axes_of(x))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ._pools import Layout, put_rows, take_pages
+from ._varying import axes_of, vary, vary_all
 
 #: Keys of one step of the loop over pages: a lane tile of a TPU.
 KEYS_PER_STEP = 128
@@ -195,6 +196,8 @@ def attention(x: dict, options: Options):
     out : [T, Hq, Dv] of the type of query
     lse : [T, Hq] of float32
     """
+    axes = axes_of(x)
+    x = vary_all(x, axes)
     query, kv_lens = x["query"], x["kv_lens"].astype(jnp.int32)
     num_tokens, num_heads, key_dim = query.shape
     batch, value_dim = kv_lens.shape[0], options.value_dim
@@ -203,10 +206,8 @@ def attention(x: dict, options: Options):
     columns, find_pages = _page_finder(x)
     heads = (num_kv_heads, num_heads // num_kv_heads)
     if not num_tokens or not batch:
-        return (
-            jnp.zeros((num_tokens, num_heads, value_dim), query.dtype),
-            jnp.full((num_tokens, num_heads), -jnp.inf, jnp.float32),
-        )
+        out = jnp.zeros((num_tokens, num_heads, value_dim), query.dtype)
+        return vary(out, axes), vary(jnp.full(out.shape[:2], -jnp.inf, jnp.float32), axes)
 
     starts = starts_of(x, num_tokens)
     q_lens = starts[1:] - starts[:-1]
@@ -217,6 +218,7 @@ def attention(x: dict, options: Options):
     first_tile = last_tile - tiles_of
     per_step = max(1, KEYS_PER_STEP // page_size)
     steps = -(-columns // per_step)
+    side_by_side = max(1, ROWS_SIDE_BY_SIDE // tiles.rows)
     slopes, sinks = (
         x[name].astype(jnp.float32).reshape(heads) if name in x else None for name in ("alibi_slopes", "sinks")
     )
@@ -243,6 +245,8 @@ def attention(x: dict, options: Options):
                 s = _scores(rows, keys, options, slopes, bias, p, j)
                 return _online_update(state, s, seen[:, None, None, :], values)
 
+            if side_by_side > 1:
+                return update(state), None  # of tiles side by side, some tile needs the step
             return lax.cond(seen.any(), update, lambda state: state, state), None
 
         start = (
@@ -250,10 +254,10 @@ def attention(x: dict, options: Options):
             jnp.full((tiles.rows, *heads), -jnp.inf, jnp.float32),
             jnp.zeros((tiles.rows, *heads), jnp.float32),
         )
+        start = tuple(vary(part, axes) for part in start)
         state, _ = lax.scan(one_step, start, jnp.arange(steps))
         return _finish(state, sinks)
 
-    side_by_side = max(1, ROWS_SIDE_BY_SIDE // tiles.rows)
     out, lse = lax.map(one_tile, jnp.arange(tiles.count), batch_size=side_by_side)
 
     # Rows find their tile again; padding rows are 0 and -inf (S21).
@@ -288,6 +292,7 @@ def append(x: dict, options: Options):
     x : key, value [T, Hkv, D]; keys, values (pools); slots [T], or what `slots_of` reads;
         layer [].
     """
+    x = vary_all(x, axes_of(x))
     page_size = options.key_layout.extent(x["keys"], "s")
     if "slots" in x:
         slots = x["slots"]
