@@ -12,9 +12,9 @@ REQUIRED=(
   libtbb-dev libxxhash-dev # the executor and the runtime
   libgtest-dev             # tests
 )
-# Faster rebuilds, formatting, benchmarks: installed beside the others when that
+# Faster rebuilds, formatting, benchmarks, the Python package: installed beside the others when that
 # can be done, never a reason to stop.
-OPTIONAL=(ccache clang-format-22 libbenchmark-dev)
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev python3-dev python3-venv)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -209,8 +209,8 @@ void addArguments(const AttentionCall &call, CheckedCall &checked) {
   checked.indices.addTo(arguments);
   if (call.cache.layer)
     arguments["layer"].integer = *call.cache.layer;
-  add("key_scale", call.keyScale);
-  add("value_scale", call.valueScale);
+  add("k_scale", call.keyScale);
+  add("v_scale", call.valueScale);
   add("alibi_slopes", call.alibiSlopes);
   add("sinks", call.sinks);
   add("bias", call.bias);

@@ -130,8 +130,8 @@ void Writer::writeTables() {
     declare("layer", "index");
     op += " layer(%layer)";
   }
-  writeScale("k_scale", "key_scale", spec.keyScaleRank);
-  writeScale("v_scale", "value_scale", spec.valueScaleRank);
+  writeScale("k_scale", "k_scale", spec.keyScaleRank);
+  writeScale("v_scale", "v_scale", spec.valueScaleRank);
   if (spec.hasAlibi)
     clause("alibi", "alibi_slopes", memref({spec.numHeads}, "f32"));
   if (spec.hasSinks)

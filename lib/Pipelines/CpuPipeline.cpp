@@ -40,15 +40,14 @@ using namespace mlir::paged_attn;
 
 std::optional<Via> paged_attn::parseVia(std::string_view name,
                                         std::string &error) {
+  if (name == "vector")
+    return Via::Vector;
   if (name == "linalg")
     return Via::Linalg;
   if (name == "reference")
     return Via::Reference;
-  if (name == "vector")
-    error = "via=vector is not available yet, expected linalg or reference";
-  else
-    error = "expected via to be linalg or reference, got '" +
-            std::string(name) + "'";
+  error = "expected via to be vector, linalg or reference, got '" +
+          std::string(name) + "'";
   return std::nullopt;
 }
 
@@ -96,6 +95,27 @@ void addVectorStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   addCleanup(manager);
 }
 
+/// Level 2 to 3b: microkernels in functions over work items.
+void addMicrokernelStage(OpPassManager &manager,
+                         const CpuPipelineOptions &options) {
+  ConvertPagedAttnToLinalgPassOptions auxiliary;
+  auxiliary.tileOps = false;
+  manager.addPass(createConvertPagedAttnToLinalgPass(auxiliary));
+  addBufferization(manager);
+  ConvertPagedAttnToVectorPassOptions microkernels;
+  microkernels.vectorBits = options.vectorBits;
+  microkernels.registers = options.registers;
+  manager.addPass(createConvertPagedAttnToVectorPass(microkernels));
+  addCleanup(manager);
+  manager.addPass(createOutlineWorkPass());
+  VectorizePassOptions vectorize;
+  vectorize.vectorBits = options.vectorBits;
+  vectorize.registers = options.registers;
+  manager.addPass(createVectorizePass(vectorize));
+  manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  addCleanup(manager);
+}
+
 /// Level 0 to scalar loops.
 void addReferenceStage(OpPassManager &manager) {
   addBufferization(manager);
@@ -123,9 +143,9 @@ void addFlattening(OpPassManager &manager) {
 
 /// Options of `paged-attn-cpu`.
 struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
-  Option<std::string> via{*this, "via",
-                          llvm::cl::desc("lowering: linalg or reference"),
-                          llvm::cl::init("linalg")};
+  Option<std::string> via{
+      *this, "via", llvm::cl::desc("lowering: vector, linalg or reference"),
+      llvm::cl::init("vector")};
   Option<int64_t> vectorBits{
       *this, "vector-bits",
       llvm::cl::desc("width of a native vector (bits, 128 to 512)"),
@@ -165,7 +185,13 @@ buildFromText(OpPassManager &manager, StringRef text,
 void paged_attn::buildCpuPipeline(OpPassManager &manager,
                                   const CpuPipelineOptions &options,
                                   Stage stage) {
-  if (options.via == Via::Linalg) {
+  // Level 3a is the same to look at whatever comes after.
+  if (options.via == Via::Vector && stage != Stage::Linalg) {
+    addTileStage(manager);
+    if (stage == Stage::Tiled)
+      return;
+    addMicrokernelStage(manager, options);
+  } else if (options.via != Via::Reference) {
     addTileStage(manager);
     if (stage == Stage::Tiled)
       return;

@@ -1,38 +1,52 @@
 """The operations on arrays: attention, append, merge_states."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple, Union
+
 from . import _core
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
+
+Array: TypeAlias = Any
+"""numpy.ndarray, torch.Tensor, jax.Array, or an object that speaks DLPack."""
+PageTable: TypeAlias = Union[Array, Tuple[Array, Array]]
+"""[B, N], or (page_indices [nnz], page_indptr [B + 1])."""
+Layout: TypeAlias = Union[str, Tuple[str, str]]
+"""A layout for both pools, or one each for keys and values."""
 
 
 def attention(
-    q,
-    k_pages,
-    v_pages,
-    page_table,
-    kv_lens,
-    query_starts=None,
+    q: Array,
+    k_pages: Array,
+    v_pages: Optional[Array],
+    page_table: PageTable,
+    kv_lens: Array,
+    query_starts: Optional[Array] = None,
     *,
-    scale=None,
-    causal=True,
-    window=None,
-    sink_tokens=None,
-    chunk=None,
-    softcap=None,
-    alibi_slopes=None,
-    sinks=None,
-    k_scale=None,
-    v_scale=None,
-    bias=None,
-    query_offsets=None,
-    value_dim=None,
-    layer=None,
-    mode="auto",
-    layout="pshd",
-    out=None,
-    lse=None,
-    return_lse=False,
-    num_threads=0,
-    via=None,
-):
+    scale: Optional[float] = None,
+    causal: bool = True,
+    window: Optional[int] = None,
+    sink_tokens: Optional[int] = None,
+    chunk: Optional[int] = None,
+    softcap: Optional[float] = None,
+    alibi_slopes: Optional[Array] = None,
+    sinks: Optional[Array] = None,
+    k_scale: Union[float, Array, None] = None,
+    v_scale: Union[float, Array, None] = None,
+    bias: Optional[Array] = None,
+    query_offsets: Optional[Array] = None,
+    value_dim: Optional[int] = None,
+    layer: Optional[int] = None,
+    mode: str = "auto",
+    layout: Layout = "pshd",
+    out: Optional[Array] = None,
+    lse: Optional[Array] = None,
+    return_lse: bool = False,
+    num_threads: int = 0,
+    via: Optional[str] = None,
+) -> Union[Array, Tuple[Array, Array]]:
     """Attention of packed queries over a paged KV cache.
 
     Arrays may be of numpy, PyTorch or JAX, on the CPU, and are not copied. They
@@ -150,18 +164,18 @@ def attention(
 
 
 def append(
-    k,
-    v,
-    k_pages,
-    v_pages,
-    slots=None,
+    k: Array,
+    v: Optional[Array],
+    k_pages: Array,
+    v_pages: Optional[Array],
+    slots: Optional[Array] = None,
     *,
-    page_table=None,
-    kv_lens=None,
-    query_starts=None,
-    layer=None,
-    layout="pshd",
-):
+    page_table: Optional[PageTable] = None,
+    kv_lens: Optional[Array] = None,
+    query_starts: Optional[Array] = None,
+    layer: Optional[int] = None,
+    layout: Layout = "pshd",
+) -> None:
     """Write new keys and values into their slots, in place.
 
     Parameters
@@ -200,7 +214,14 @@ def append(
     )
 
 
-def merge_states(parts, lses, *, out=None, lse=None, return_lse=True):
+def merge_states(
+    parts: Sequence[Array],
+    lses: Sequence[Array],
+    *,
+    out: Optional[Array] = None,
+    lse: Optional[Array] = None,
+    return_lse: bool = True,
+) -> Union[Array, Tuple[Array, Array]]:
     """Merge attention over disjoint parts of the keys.
 
     Serves cascade and context-parallel attention: run `attention` with
@@ -231,11 +252,11 @@ def merge_states(parts, lses, *, out=None, lse=None, return_lse=True):
     return _core.merge_states(parts, lses, out, lse, return_lse)
 
 
-def cache_info():
+def cache_info() -> dict[str, int]:
     """Counters of the kernels in this process: ``kernels``, ``hits``, ``misses``."""
     return _core.cache_info()
 
 
-def clear_cache():
+def clear_cache() -> None:
     """Forget all kernels that are compiled in this process."""
     _core.clear_cache()

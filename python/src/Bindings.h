@@ -13,6 +13,10 @@
 
 #include <string>
 
+namespace mlir::paged_attn {
+struct KernelSpec;
+} // namespace mlir::paged_attn
+
 namespace paged_attn_python {
 
 namespace nb = nanobind;
@@ -20,8 +24,18 @@ namespace nb = nanobind;
 /// Throws paged_attn.CompileError.
 [[noreturn]] void raiseCompileError(const std::string &message);
 
+/// Throws paged_attn.CacheError (or its OutOfPages, or ValueError) for a status
+/// of the runtime.
+[[noreturn]] void raiseCacheError(int code, const char *codeName,
+                                  const char *message);
+
+/// A spec as the fields of paged_attn.KernelSpec.
+nb::dict toDict(const mlir::paged_attn::KernelSpec &spec);
+
 void bindErrors(nb::module_ &module);
 void bindCalls(nb::module_ &module);
+void bindKernel(nb::module_ &module);
+void bindManager(nb::module_ &module);
 void bindXla(nb::module_ &module);
 
 } // namespace paged_attn_python

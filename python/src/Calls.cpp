@@ -162,45 +162,71 @@ void readOptions(const Options &options, AttentionCall &call) {
   call.via = options.getVia();
 }
 
-nb::object attention(nb::handle q, nb::handle kPages, nb::handle vPages,
-                     nb::handle pageTable, nb::handle kvLens,
-                     nb::handle queryStarts, const nb::kwargs &keywords) {
-  Options options(keywords);
+/// A call of attention with what keeps its memory alive.
+struct BoundAttention {
   Operands operands;
   AttentionCall call;
-  call.query = operands.need(q, "q");
-  ArrayOperand like = operands.last();
-  readPools(operands, kPages, vPages, options.get("layout"),
-            options.get("layer"), Access::Read, call.cache);
-  readTable(operands, pageTable, kvLens, queryStarts, call.cache);
-  call.queryOffsets =
-      operands.readIndex(options.get("query_offsets"), "query_offsets");
-  call.keyScale = operands.readFloats(options.get("k_scale"), "k_scale");
-  call.valueScale = operands.readFloats(options.get("v_scale"), "v_scale");
-  call.alibiSlopes =
-      operands.readFloats(options.get("alibi_slopes"), "alibi_slopes");
-  call.sinks = operands.readFloats(options.get("sinks"), "sinks");
-  call.bias = operands.read(options.get("bias"), "bias");
-  readOptions(options, call);
-
-  std::vector<int64_t> sizes =
-      outSizes(call.query, call.cache, options.get("value_dim"));
-  check(checkFloat(call.query, "q"));
-  Result out = readResult(operands, options.get("out"), "out", like, sizes, "");
-  call.out = out.view;
+  Result out;
   std::optional<Result> lse;
-  if (options.getBool("return_lse")) {
+
+  BoundAttention(nb::handle q, nb::handle kPages, nb::handle vPages,
+                 nb::handle pageTable, nb::handle kvLens,
+                 nb::handle queryStarts, const nb::kwargs &keywords) {
+    Options options(keywords);
+    call.query = operands.need(q, "q");
+    ArrayOperand like = operands.last();
+    readPools(operands, kPages, vPages, options.get("layout"),
+              options.get("layer"), Access::Read, call.cache);
+    readTable(operands, pageTable, kvLens, queryStarts, call.cache);
+    call.queryOffsets =
+        operands.readIndex(options.get("query_offsets"), "query_offsets");
+    call.keyScale = operands.readFloats(options.get("k_scale"), "k_scale");
+    call.valueScale = operands.readFloats(options.get("v_scale"), "v_scale");
+    call.alibiSlopes =
+        operands.readFloats(options.get("alibi_slopes"), "alibi_slopes");
+    call.sinks = operands.readFloats(options.get("sinks"), "sinks");
+    call.bias = operands.read(options.get("bias"), "bias");
+    readOptions(options, call);
+    makeResults(options, like);
+  }
+
+  void makeResults(const Options &options, const ArrayOperand &like) {
+    std::vector<int64_t> sizes =
+        outSizes(call.query, call.cache, options.get("value_dim"));
+    check(checkFloat(call.query, "q"));
+    out = readResult(operands, options.get("out"), "out", like, sizes, "");
+    call.out = out.view;
+    if (!options.getBool("return_lse"))
+      return;
     lse = readResult(operands, options.get("lse"), "lse", like,
                      {sizes[0], sizes[1]}, "float32");
     call.lse = lse->view;
   }
+};
+
+nb::object attention(nb::handle q, nb::handle kPages, nb::handle vPages,
+                     nb::handle pageTable, nb::handle kvLens,
+                     nb::handle queryStarts, const nb::kwargs &keywords) {
+  BoundAttention bound(q, kPages, vPages, pageTable, kvLens, queryStarts,
+                       keywords);
   CallError error;
   {
     nb::gil_scoped_release release;
-    error = runAttention(call);
+    error = runAttention(bound.call);
   }
   check(error);
-  return finish(out, lse);
+  return finish(bound.out, bound.lse);
+}
+
+/// The fields of the KernelSpec that `attention` compiles for such a call.
+nb::dict describe(nb::handle q, nb::handle kPages, nb::handle vPages,
+                  nb::handle pageTable, nb::handle kvLens,
+                  nb::handle queryStarts, const nb::kwargs &keywords) {
+  BoundAttention bound(q, kPages, vPages, pageTable, kvLens, queryStarts,
+                       keywords);
+  KernelSpec spec;
+  check(makeSpec(bound.call, spec));
+  return toDict(spec);
 }
 
 void append(nb::handle k, nb::handle v, nb::handle kPages, nb::handle vPages,
@@ -262,6 +288,9 @@ nb::object mergeStates(const nb::sequence &parts, const nb::sequence &lses,
 void paged_attn_python::bindCalls(nb::module_ &module) {
   using namespace nb::literals;
   module.def("attention", &attention, "q"_a.none(), "k_pages"_a.none(),
+             "v_pages"_a.none(), "page_table"_a.none(), "kv_lens"_a.none(),
+             "query_starts"_a.none(), "options"_a);
+  module.def("describe", &describe, "q"_a.none(), "k_pages"_a.none(),
              "v_pages"_a.none(), "page_table"_a.none(), "kv_lens"_a.none(),
              "query_starts"_a.none(), "options"_a);
   module.def("append", &append, "k"_a.none(), "v"_a.none(), "k_pages"_a.none(),

@@ -117,7 +117,8 @@ struct Path {
   Via via;
   const char *name;
 };
-constexpr Path kPaths[] = {{Via::Linalg, "linalg"},
+constexpr Path kPaths[] = {{Via::Vector, "vector"},
+                           {Via::Linalg, "linalg"},
                            {Via::Reference, "reference"}};
 
 } // namespace mlir::paged_attn

@@ -14,7 +14,7 @@ pytest.importorskip("easydel.layers.attention_operator", reason="not an easydel 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import paged_attn.easydel  # noqa: E402
-from dense_reference import Problem, attention  # noqa: E402
+from canonical import Problem, attention  # noqa: E402
 from easydel.infra.etils import EasyDeLBackends, EasyDeLPlatforms  # noqa: E402
 from easydel.layers.attention_operator._attention_impl import AttentionMetadata, AttentionRegistry  # noqa: E402
 from easydel.layers.caching.paged_attention import paged_attention_cache as caching  # noqa: E402

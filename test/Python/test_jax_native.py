@@ -14,7 +14,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 
 import jax.numpy as jnp  # noqa: E402
 import paged_attn.jax as paged  # noqa: E402
-from dense_reference import attention, lay_out, make_problem  # noqa: E402
+from canonical import attention, lay_out, make_problem  # noqa: E402
 from jax.sharding import Mesh, PartitionSpec  # noqa: E402
 
 shard_map = getattr(jax, "shard_map", None)

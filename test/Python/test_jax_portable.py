@@ -10,7 +10,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 
 import jax.numpy as jnp  # noqa: E402
 import paged_attn.jax as paged  # noqa: E402
-from dense_reference import attention, lay_out, make_problem  # noqa: E402
+from canonical import attention, lay_out, make_problem  # noqa: E402
 
 TOLERANCE = 5e-6  #: scores and values of magnitude 1, at most 70 keys (docs/Numerics.md)
 

@@ -12,7 +12,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 
 import jax.export  # noqa: E402
 import paged_attn.jax as paged  # noqa: E402
-from dense_reference import attention, make_problem  # noqa: E402
+from canonical import attention, make_problem  # noqa: E402
 
 
 def call(q, keys, values, table, lens, starts, new):

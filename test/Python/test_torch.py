@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed", exc_type=ImportError)
 
 import paged_attn.torch as paged  # noqa: E402
-from dense_reference import attention, lay_out, make_problem  # noqa: E402
+from canonical import attention, lay_out, make_problem  # noqa: E402
 
 TOLERANCE = 5e-6
 

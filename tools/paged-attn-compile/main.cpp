@@ -31,8 +31,8 @@ cl::opt<std::string> targetName("target", cl::desc("cpu"), cl::init("cpu"),
                                 cl::cat(category));
 cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
                              cl::init("native"), cl::cat(category));
-cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
-                             cl::init("linalg"), cl::cat(category));
+cl::opt<std::string> viaName("via", cl::desc("vector, linalg or reference"),
+                             cl::init("vector"), cl::cat(category));
 cl::opt<std::string> emitName(
     "emit", cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header"),
     cl::init("obj"), cl::cat(category));

@@ -112,7 +112,7 @@ Flag<int64_t> seed("seed", "seed of the random data", 0);
 Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
 Flag<std::string> target("target", "cpu", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
-Flag<std::string> via("via", "linalg or reference", "linalg");
+Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
 Flag<bool> bench("bench", "measure against this machine's ceilings", false);
 Flag<bool> json("json", "print one JSON object", false);

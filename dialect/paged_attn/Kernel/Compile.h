@@ -34,7 +34,7 @@ std::optional<Emit> parseEmit(std::string_view name, std::string &error);
 
 /// How to compile.
 struct CompileOptions {
-  Via via = Via::Linalg;
+  Via via = Via::Vector;
   TargetInfo target;
 };
 

@@ -29,14 +29,14 @@ enum class Stage {
 };
 
 /// Which lowering of the tile ops: the names of `--via`.
-enum class Via { Linalg, Reference };
+enum class Via { Vector, Linalg, Reference };
 
-/// Reads `linalg` or `reference`; nothing and a one-line `error` otherwise.
+/// Reads `vector`, `linalg` or `reference`; nothing and a one-line `error` otherwise.
 std::optional<Via> parseVia(std::string_view name, std::string &error);
 
 /// What the CPU pipelines need to know.
 struct CpuPipelineOptions {
-  Via via = Via::Linalg;
+  Via via = Via::Vector;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
   bool executor = true;     ///< see paged-attn-dispatch-work

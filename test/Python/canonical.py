@@ -1,18 +1,17 @@
-"""Paged attention in float64 numpy, row by row, and random ragged problems for it.
+"""Random ragged problems on canonical pools, for the tests of JAX, PyTorch and EasyDeL.
 
 SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-Written from docs/Semantics.md alone: gathers the keys of a sequence token by token and
-takes one softmax per row and head. Pools are built canonically, [page, slot, head, depth],
-and laid out afterwards; what must not be read holds NaN, page ids that must not be read
-are out of range.
+Pools are built as [page, slot, head, depth] and laid out afterwards; what must not be read
+holds NaN, page ids that must not be read are out of range. The answers are those of
+reference.py.
 """
 
 import dataclasses
-import math
 from typing import Optional
 
 import numpy as np
+import reference
 
 
 @dataclasses.dataclass
@@ -91,53 +90,16 @@ def lay_out(canonical: np.ndarray, dims: str, pack: int = 1, pair=None, layers: 
     return np.ascontiguousarray(np.moveaxis(pool.reshape(shape), d + 1, -1))
 
 
-def visible(p, j, causal, window, sink_tokens, chunk) -> bool:
-    """S12 for 0 <= j < L."""
-    if causal and j > p:
-        return False
-    if window and not (j > p - window or j < sink_tokens):
-        return False
-    return not chunk or j // chunk == p // chunk
-
-
-def attention(
-    problem: Problem,
-    *,
-    scale=None,
-    causal=True,
-    window=0,
-    sink_tokens=0,
-    chunk=0,
-    softcap=0.0,
-):
+def attention(problem: Problem, **options):
     """The answer in float64: out [T, Hq, Dv], lse [T, Hq]."""
-    q = problem.q.astype(np.float64)
-    tokens, heads, key_dim = q.shape
-    _, page_size, kv_heads, value_dim = problem.values.shape
-    out = np.zeros((tokens, heads, value_dim))
-    lse = np.full((tokens, heads), -np.inf)
-    scale = 1 / math.sqrt(key_dim) if scale is None else scale
-    for b, length in enumerate(problem.kv_lens):
-        first, last = problem.starts[b], problem.starts[b + 1]
-        for row in range(first, last):
-            p = length - (last - row)
-            seen = [j for j in range(length) if visible(p, j, causal, window, sink_tokens, chunk)]
-            pages = [problem.table[b, j // page_size] for j in seen]
-            slots = [j % page_size for j in seen]
-            for h in range(heads):
-                g = h // (heads // kv_heads)
-                s = scale * (problem.keys[pages, slots, g].astype(np.float64) @ q[row, h])
-                if softcap:
-                    s = softcap * np.tanh(s / softcap)
-                if problem.slopes is not None:
-                    s = s + float(problem.slopes[h]) * (np.asarray(seen, float) - p)
-                sink = [] if problem.sinks is None else [float(problem.sinks[h])]
-                terms = np.concatenate([s, sink])
-                if not terms.size or np.all(np.isneginf(terms)):
-                    continue
-                m = terms.max()
-                weights = np.exp(terms - m)
-                lse[row, h] = m + math.log(weights.sum())
-                share = weights[: len(seen)] / weights.sum()
-                out[row, h] = share @ problem.values[pages, slots, g].astype(np.float64)
-    return out, lse
+    return reference.attention(
+        problem.q,
+        problem.keys.astype(np.float64),
+        problem.values.astype(np.float64),
+        problem.table,
+        problem.kv_lens,
+        problem.starts,
+        alibi_slopes=problem.slopes,
+        sinks=problem.sinks,
+        **options,
+    )
