@@ -184,7 +184,7 @@ def test_gradient_is_that_of_the_plain_operations():
     assert "paged_attn_attention" in native.lower(*arrays).as_text()
     paged.use_native(False)
     try:
-        plain = jax.value_and_grad(loss, (0, 1, 2))(*arrays)
+        plain = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arrays)
     finally:
         paged.use_native(True)
     for one, other in zip(jax.tree.leaves(native(*arrays)), jax.tree.leaves(plain)):

@@ -30,19 +30,10 @@ def run(problem, dims="pshd", pack=1, layer=None, return_lse=True, **options):
         pools = lay_out(problem.keys, dims, pack, problem.values, **layers), None
     else:
         pools = lay_out(problem.keys, dims, pack, **layers), lay_out(problem.values, dims, pack, **layers)
-    return paged.attention(
-        problem.q,
-        *pools,
-        problem.table,
-        problem.kv_lens,
-        problem.starts,
-        alibi_slopes=problem.slopes,
-        sinks=problem.sinks,
-        layout=layout,
-        layer=layer,
-        return_lse=return_lse,
-        **options,
-    )
+    place = problem.table, problem.kv_lens, problem.starts
+    extras = {"alibi_slopes": problem.slopes, "sinks": problem.sinks, "layer": layer}
+    options = {"layout": layout, "return_lse": return_lse, **options}
+    return jax.jit(lambda *x, **extras: paged.attention(*x, **extras, **options))(problem.q, *pools, *place, **extras)
 
 
 def check(got, expected, tolerance=TOLERANCE):
@@ -238,7 +229,8 @@ def test_gradient_of_prefill():
         return (out * weights).sum() + lse.sum()
 
     got = jax.jit(jax.grad(loss, (0, 1, 2)))(problem.q, problem.keys, problem.values)
-    expected = jax.grad(dense_loss, (0, 1, 2))(problem.q, problem.keys, problem.values, problem, weights, 5.0)
+    arrays = problem.q, problem.keys, problem.values
+    expected = jax.jit(jax.grad(lambda *x: dense_loss(*x, problem, weights, 5.0), (0, 1, 2)))(*arrays)
     for one, other in zip(got, expected):
         np.testing.assert_allclose(one, np.nan_to_num(other), atol=2e-5)
 
@@ -247,9 +239,10 @@ def test_vmap_over_queries():
     problem = make_problem(np.random.default_rng(14), [1, 1], [6, 9])
     queries = np.stack([problem.q, 2 * problem.q])
     cache = problem.keys, problem.values, problem.table, problem.kv_lens
-    out = jax.vmap(lambda q: paged.attention(q, *cache))(queries)
+    out = jax.jit(jax.vmap(lambda q: paged.attention(q, *cache)))(queries)
     for query, one in zip(queries, out):
-        np.testing.assert_allclose(one, paged.attention(query, *cache), atol=TOLERANCE)
+        problem.q = query
+        np.testing.assert_allclose(one, attention(problem)[0], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("dims", ["pshd", "hpsd", "phds", "pcshd", "cpshd", "pshcd"])
@@ -317,11 +310,13 @@ def test_shard_map_over_kv_heads():
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("heads",))
     problem = make_problem(np.random.default_rng(16), [7, 1], [7, 30])
     pool = spec(None, None, "heads")
-    step = shard_map(
-        paged.attention,
-        mesh=mesh,
-        in_specs=(spec(None, "heads"), pool, pool, spec(), spec(), spec()),
-        out_specs=spec(None, "heads"),
+    step = jax.jit(
+        shard_map(
+            paged.attention,
+            mesh=mesh,
+            in_specs=(spec(None, "heads"), pool, pool, spec(), spec(), spec()),
+            out_specs=spec(None, "heads"),
+        )
     )
     out = step(problem.q, problem.keys, problem.values, problem.table, problem.kv_lens, problem.starts)
     np.testing.assert_allclose(out, attention(problem)[0], atol=TOLERANCE)
