@@ -144,6 +144,15 @@ void *toPointer(nb::handle address) {
          "expected " + std::string(name) + " to be on the CPU, got " + device);
 }
 
+/// An attribute of a module, looked up once. Guarded by the GIL.
+nb::handle lookUp(const char *module, const char *name) {
+  static auto &found = *new std::unordered_map<std::string, nb::object>;
+  nb::object &object = found[std::string(module) + "." + name];
+  if (!object.is_valid())
+    object = nb::module_::import_(module).attr(name);
+  return object;
+}
+
 std::string textOf(nb::handle value) {
   return nb::cast<std::string>(nb::str(value));
 }
@@ -193,12 +202,10 @@ ArrayOperand readTorch(nb::handle array, const char *name, Access access) {
 }
 
 ArrayOperand readJax(nb::handle array, const char *name, Access access) {
-  if (!nb::hasattr(array, "unsafe_buffer_pointer") ||
-      !nb::hasattr(array, "devices"))
+  if (nb::isinstance(array, lookUp("jax.core", "Tracer")))
     refuse(true, "expected " + std::string(name) +
-                     " to be an array with values, got a traced " +
-                     textOf(array.type().attr("__name__")) +
-                     "; use paged_attn.jax under jit");
+                     " to be an array with values, got a traced one; use "
+                     "paged_attn.jax under jit");
   if (access == Access::Write)
     refuse(true, "expected " + std::string(name) +
                      " to be writable, got a jax array, which never is; use "
@@ -288,15 +295,6 @@ nb::object toJax(nb::object result) {
   nb::ndarray<nb::jax> array(buffer.data, sizes.size(), sizes.data(), result,
                              /*strides=*/nullptr, type);
   return nb::cast(array);
-}
-
-/// An attribute of a module, looked up once. Guarded by the GIL.
-nb::handle lookUp(const char *module, const char *name) {
-  static auto &found = *new std::unordered_map<std::string, nb::object>;
-  nb::object &object = found[std::string(module) + "." + name];
-  if (!object.is_valid())
-    object = nb::module_::import_(module).attr(name);
-  return object;
 }
 
 nb::tuple toTuple(const std::vector<int64_t> &sizes) {

@@ -57,9 +57,10 @@ def test_read_only_inputs():
     problem.check(paged_attn.attention(*problem.arrays))
 
 
-@pytest.mark.parametrize("threads, most_bytes", [(1, 1 << 20), (0, 4 << 20)])
-def test_memory_is_flat_over_10000_calls(threads, most_bytes):
-    """With several threads the scheduler's own pools still settle."""
+@pytest.mark.parametrize("threads", [1, 0])
+def test_memory_is_flat_over_10000_calls(threads):
+    """The bound leaves room for the scheduler's own pools, which settle late; a
+    leak of 110 bytes in each of the four calls of a step exceeds it."""
     problem = small_problem()
     slots = np.array([40, -1], np.int64)
     tokens = np.zeros((2, 2, 32), np.float32)
@@ -73,7 +74,7 @@ def test_memory_is_flat_over_10000_calls(threads, most_bytes):
         with pytest.raises(ValueError):
             paged_attn.attention(*problem.arrays, window=-1)
 
-    for _ in range(500):
+    for _ in range(3000):
         step()
     gc.collect()
     before = resident_bytes()
@@ -81,7 +82,7 @@ def test_memory_is_flat_over_10000_calls(threads, most_bytes):
     for _ in range(10000):
         step()
     gc.collect()
-    assert resident_bytes() - before < most_bytes
+    assert resident_bytes() - before < 4 << 20
     assert paged_attn.cache_info()["kernels"] == kernels
 
 
