@@ -99,7 +99,9 @@ class Model:
 def generate_plainly(model, prompt, count):
     """The plain loop: one request, one token at a time, keys and values in dense arrays."""
     shape = model.shape
-    cache = [np.zeros((2, 0, shape.kv_heads, shape.head_dim), np.float32) for _ in range(shape.layers)]
+    cache = [
+        np.zeros((2, 0, shape.kv_heads, shape.head_dim), np.float32) for _ in range(shape.layers)
+    ]
 
     def attend(layer, q, k, v):
         cache[layer] = np.concatenate([cache[layer], np.stack([k, v])], 1)
@@ -232,7 +234,9 @@ class Engine:
         def attend(layer, q, k, v):
             pools = manager.k_pages(layer), manager.v_pages(layer)
             paged_attn.append(k, v, *pools, views.slots)
-            return paged_attn.attention(q, *pools, views.page_table, views.kv_lens, views.query_starts)
+            return paged_attn.attention(
+                q, *pools, views.page_table, views.kv_lens, views.query_starts
+            )
 
         tokens = np.concatenate([new for _, new in plan])
         positions = np.concatenate([request.cached + np.arange(len(new)) for request, new in plan])
@@ -346,7 +350,11 @@ class Table:
 
 def check(model, requests):
     """Requests whose tokens are not those of the plain loop."""
-    return [one.number for one in requests if one.answer != generate_plainly(model, one.prompt, one.count)]
+    return [
+        one.number
+        for one in requests
+        if one.answer != generate_plainly(model, one.prompt, one.count)
+    ]
 
 
 def main(arguments=None):
@@ -356,17 +364,27 @@ def main(arguments=None):
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, type=int, default=getattr(defaults, field.name))
     parser.add_argument("--requests", type=int, default=48)
-    parser.add_argument("--prompt", type=int, default=96, help="longest prompt of its own, in tokens")
+    parser.add_argument(
+        "--prompt", type=int, default=96, help="longest prompt of its own, in tokens"
+    )
     parser.add_argument("--answer", type=int, default=48, help="longest answer, in tokens")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--check", action="store_true", help="compare with the plain loop; exit 1 when they differ")
-    parser.add_argument("--json", action="store_true", help="print the last stats as one object, no table")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the plain loop; exit 1 when they differ"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the last stats as one object, no table"
+    )
     flags = parser.parse_args(arguments)
 
-    options = Options(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(Options)})
+    options = Options(
+        **{field.name: getattr(flags, field.name) for field in dataclasses.fields(Options)}
+    )
     shape = Shape()
     model = Model(shape, flags.seed)
-    requests = make_requests(flags.requests, shape.vocabulary, flags.prompt, flags.answer, flags.seed)
+    requests = make_requests(
+        flags.requests, shape.vocabulary, flags.prompt, flags.answer, flags.seed
+    )
     engine = Engine(model, requests, options)
     begin = time.perf_counter()
     with Table(flags.json) as table:

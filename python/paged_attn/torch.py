@@ -59,7 +59,9 @@ def _attention(
     key_layout: str,
     value_layout: str,
 ) -> Tuple[Tensor, Tensor]:
-    q, k_pages, v_pages, alibi_slopes, sinks, bias = _detached(q, k_pages, v_pages, alibi_slopes, sinks, bias)
+    q, k_pages, v_pages, alibi_slopes, sinks, bias = _detached(
+        q, k_pages, v_pages, alibi_slopes, sinks, bias
+    )
     return _ops.attention(
         q,
         k_pages,
@@ -104,7 +106,9 @@ def _refuse_gradient(context, *cotangents):
 _attention.register_autograd(_refuse_gradient, setup_context=lambda ctx, inputs, output: None)
 
 
-@torch.library.custom_op("paged_attn::append", mutates_args=("k_pages", "v_pages"), device_types="cpu")
+@torch.library.custom_op(
+    "paged_attn::append", mutates_args=("k_pages", "v_pages"), device_types="cpu"
+)
 def _append(
     k: Tensor,
     v: Optional[Tensor],
@@ -213,7 +217,9 @@ def attention(
     key_layout, value_layout = _split_layout(layout)
     table, indptr = _split_table(page_table)
     if value_dim is None:
-        value_dim = _head_dim(k_pages, key_layout) if v_pages is None else _head_dim(v_pages, value_layout)
+        value_dim = (
+            _head_dim(k_pages, key_layout) if v_pages is None else _head_dim(v_pages, value_layout)
+        )
     out, lse = _attention(
         q,
         k_pages,

@@ -72,7 +72,9 @@ def make_problem(
     )
 
 
-def lay_out(canonical: np.ndarray, dims: str, pack: int = 1, pair=None, layers: int = 1, layer: int = 0) -> np.ndarray:
+def lay_out(
+    canonical: np.ndarray, dims: str, pack: int = 1, pair=None, layers: int = 1, layer: int = 0
+) -> np.ndarray:
     """A canonical pool [P, S, Hkv, D] in the order `dims`; with c, `pair` is the value
     pool. Layers other than `layer` hold NaN."""
     pool, order = canonical, "pshd"

@@ -94,7 +94,9 @@ def write_prompt(view, keys, values, table, chunk=8):
         used = min(chunk, length - first)
         rows[:, :used] = keys[first : first + used], values[first : first + used]
         rows[:, used:] = np.nan
-        metadata = make_metadata((min(first + chunk, length), np.arange(first, first + chunk), table))
+        metadata = make_metadata(
+            (min(first + chunk, length), np.arange(first, first + chunk), table)
+        )
         view = view.write_prefill_to_cache(jnp.asarray(rows[0]), jnp.asarray(rows[1]), metadata)
     return view
 
@@ -115,9 +117,9 @@ def test_prefill_chunks_under_jit():
     operator = make_operator(mesh)
     q = tokens(3, 8, HEADS)
     metadata = make_metadata((13, np.arange(8, 16), TABLE))
-    out = jax.jit(lambda q, view, metadata: operator.forward_native(q, q, q, view, metadata).attention_outputs)(
-        q, view, metadata
-    )
+    out = jax.jit(
+        lambda q, view, metadata: operator.forward_native(q, q, q, view, metadata).attention_outputs
+    )(q, view, metadata)
     np.testing.assert_allclose(out, expected(view, q, [TABLE], [13], [0, 5]), atol=TOLERANCE)
     assert not np.asarray(out)[5:].any(), "padding rows are 0"
 
@@ -128,7 +130,9 @@ def test_decode_with_idle_slots():
     metadata = make_metadata(decode=([12, -1, 5], [TABLE, [99, -5, 0, 0, 0], TABLE]))
     out = make_operator(make_mesh()).forward_native(q, q, q, view, metadata).attention_outputs
     np.testing.assert_allclose(
-        np.asarray(out)[[0, 2]], expected(view, q[[0, 2]], [TABLE, TABLE], [13, 6], [0, 1, 2]), atol=TOLERANCE
+        np.asarray(out)[[0, 2]],
+        expected(view, q[[0, 2]], [TABLE, TABLE], [13, 6], [0, 1, 2]),
+        atol=TOLERANCE,
     )
     assert not np.asarray(out)[1].any()
 
@@ -140,7 +144,9 @@ def test_mixed_step_writes_and_attends(jitted):
     view = write_prompt(make_view(), tokens(1, 6), tokens(2, 6), other)
     operator = make_operator(make_mesh())
     q, k, v = tokens(5, 8 + SLOTS, HEADS), tokens(6, 8 + SLOTS), tokens(7, 8 + SLOTS)
-    metadata = make_metadata((7, np.arange(8), TABLE), ([6, -1, -1], [other, COLUMNS * [0], COLUMNS * [0]]))
+    metadata = make_metadata(
+        (7, np.arange(8), TABLE), ([6, -1, -1], [other, COLUMNS * [0], COLUMNS * [0]])
+    )
 
     def step(q, k, v, view, metadata):
         return operator.forward_native(q, k, v, view, metadata).attention_outputs, view
@@ -150,7 +156,9 @@ def test_mixed_step_writes_and_attends(jitted):
     answer = expected(view, q[rows], [TABLE, other], [7, 7], [0, 7, 8])
     np.testing.assert_allclose(np.asarray(out)[rows], answer, atol=TOLERANCE)
     assert not np.asarray(out)[[7, 9, 10]].any()
-    np.testing.assert_array_equal(pool_of(view, "key_pages")[[3, 7]].reshape(8, KV_HEADS, DIM)[:7], k[:7])
+    np.testing.assert_array_equal(
+        pool_of(view, "key_pages")[[3, 7]].reshape(8, KV_HEADS, DIM)[:7], k[:7]
+    )
     np.testing.assert_array_equal(pool_of(view, "key_pages")[6, 2], k[8])
 
 
@@ -164,23 +172,31 @@ def test_call_of_the_registry_keeps_shapes():
         out = operator(q=q[None], k=q[None], v=q[None], cache_view=view, cache_metadata=prefill)
         assert out.attention_outputs.shape == (1, 8, HEADS, DIM) and out.attention_weights is None
         decode = make_metadata(decode=([7, -1, -1], 3 * [TABLE]))
-        out = operator(q=q[:3, None], k=q[:3, None], v=q[:3, None], cache_view=view, cache_metadata=decode)
+        out = operator(
+            q=q[:3, None], k=q[:3, None], v=q[:3, None], cache_view=view, cache_metadata=decode
+        )
         assert out.attention_outputs.shape == (SLOTS, 1, HEADS, DIM)
 
 
-@pytest.mark.skipif(len(jax.devices()) < 2, reason="expected 2 devices: XLA_FLAGS was set to something else")
+@pytest.mark.skipif(
+    len(jax.devices()) < 2, reason="expected 2 devices: XLA_FLAGS was set to something else"
+)
 def test_kv_heads_over_two_devices():
     mesh = make_mesh(2)
     spec = jax.sharding.PartitionSpec
     view = make_view(sharding=jax.sharding.NamedSharding(mesh, spec("tp")))
     view = write_prompt(view, tokens(1, 13), tokens(2, 13), TABLE)
     place = jax.sharding.NamedSharding(mesh, spec("tp"))
-    view.key_pages, view.value_pages = (jax.device_put(x, place) for x in (view.key_pages, view.value_pages))
+    view.key_pages, view.value_pages = (
+        jax.device_put(x, place) for x in (view.key_pages, view.value_pages)
+    )
     q = tokens(4, SLOTS, HEADS)
     metadata = make_metadata(decode=([12, 3, 5], 3 * [TABLE]))
     out = make_operator(mesh).forward_native(q, q, q, view, metadata).attention_outputs
     assert len(out.sharding.device_set) == 2
-    np.testing.assert_allclose(out, expected(view, q, 3 * [TABLE], [13, 4, 6], [0, 1, 2, 3]), atol=TOLERANCE)
+    np.testing.assert_allclose(
+        out, expected(view, q, 3 * [TABLE], [13, 4, 6], [0, 1, 2, 3]), atol=TOLERANCE
+    )
 
 
 def test_options_of_register():
@@ -192,7 +208,9 @@ def test_options_of_register():
         out = make_operator(make_mesh()).forward_native(q, q, q, view, metadata).attention_outputs
     finally:
         paged_attn.easydel.register()
-    problem = Problem(q, pool_of(view, "key_pages"), pool_of(view, "value_pages"), np.array([TABLE]), [13], [0, 1])
+    problem = Problem(
+        q, pool_of(view, "key_pages"), pool_of(view, "value_pages"), np.array([TABLE]), [13], [0, 1]
+    )
     np.testing.assert_allclose(out, attention(problem, window=3)[0], atol=TOLERANCE)
 
 
@@ -239,7 +257,9 @@ def test_fault_5_keys_past_the_length_are_read_in_prefill():
     q = np.full((8, HEADS, DIM), np.nan, np.float32)
     q[:5] = tokens(3, 5, HEADS)
     metadata = make_metadata((5, np.arange(8), TABLE))
-    out = np.asarray(make_operator(make_mesh()).forward_native(q, q, q, view, metadata).attention_outputs)
+    out = np.asarray(
+        make_operator(make_mesh()).forward_native(q, q, q, view, metadata).attention_outputs
+    )
     np.testing.assert_allclose(out[:5], expected(view, q[:5], [TABLE], [5], [0, 5]), atol=TOLERANCE)
     assert not out[5:].any()
 
@@ -261,7 +281,9 @@ def test_fault_7_sizes_must_be_multiples():
     """5 table entries (not 8), and a chunk of 6 on pages of 4."""
     keys, values = tokens(1, 11), tokens(2, 11)
     view = write_prompt(make_view(), keys, values, TABLE, chunk=6)
-    np.testing.assert_array_equal(pool_of(view, "key_pages")[TABLE[:4]].reshape(-1, KV_HEADS, DIM)[:11], keys)
+    np.testing.assert_array_equal(
+        pool_of(view, "key_pages")[TABLE[:4]].reshape(-1, KV_HEADS, DIM)[:11], keys
+    )
 
 
 def test_fault_8_rows_of_freed_slots_reach_pages_of_others():
@@ -353,7 +375,11 @@ class Server:
         used = prompt[first : first + CHUNK]
         ids = used + (CHUNK - len(used)) * [0]
         length = first + len(used)
-        return ids, (length, np.arange(first, first + CHUNK), self.table(slot, length)), len(used) - 1
+        return (
+            ids,
+            (length, np.arange(first, first + CHUNK), self.table(slot, length)),
+            len(used) - 1,
+        )
 
     def decodes(self):
         """The last token of each slot, to be decoded: ids, (positions, tables)."""
@@ -371,13 +397,19 @@ class Server:
         decode_ids, decode_place = self.decodes() if decode else ([], None)
         metadata = make_metadata(place, decode_place)
         ids = np.array(chunk + decode_ids)
-        positions = np.concatenate([place[1] if place else [], np.maximum(decode_place[0], 0) if decode else []])
+        positions = np.concatenate(
+            [place[1] if place else [], np.maximum(decode_place[0], 0) if decode else []]
+        )
         shape = (1, -1) if not decode else (-1, 1)
-        output = self.model.step(ids.reshape(shape), positions.astype(int).reshape(shape), self.cache, metadata)
+        output = self.model.step(
+            ids.reshape(shape), positions.astype(int).reshape(shape), self.cache, metadata
+        )
         self.cache = output.past_key_values
         logits = np.asarray(output.logits).reshape(len(ids), -1)
         # The row of the next token counts from the start of the chunk, not of the prompt.
-        answer = {slot: int(logits[len(chunk) + slot].argmax()) for slot in self.ids} if decode else {}
+        answer = (
+            {slot: int(logits[len(chunk) + slot].argmax()) for slot in self.ids} if decode else {}
+        )
         if prefill:
             slot, prompt, first = prefill
             if first + CHUNK >= len(prompt):

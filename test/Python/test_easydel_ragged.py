@@ -3,6 +3,9 @@
 SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """
 
+import importlib.util
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -68,7 +71,9 @@ def make_metadata(problem, version, spare=2):
     starts = np.concatenate([problem.starts, np.full(spare, 9999)])
     arrays = (jnp.asarray(x, jnp.int32) for x in (table, lens, starts, [count]))
     distribution = jnp.array([0, 0, count], jnp.int32)
-    return RaggedPagesMetadata(*arrays, request_distribution=distribution, version=version, page_size=PAGE)
+    return RaggedPagesMetadata(
+        *arrays, request_distribution=distribution, version=version, page_size=PAGE
+    )
 
 
 def new_rows(problem):
@@ -85,7 +90,12 @@ def new_rows(problem):
     return key, value
 
 
-OPTIONS = [{}, {"sliding_window": 5}, {"logits_soft_cap": 3.0, "softmax_scale": 0.5}, {"softmax_aux": True}]
+OPTIONS = [
+    {},
+    {"sliding_window": 5},
+    {"logits_soft_cap": 3.0, "softmax_scale": 0.5},
+    {"softmax_aux": True},
+]
 
 
 def reference_options(options, problem):
@@ -154,7 +164,9 @@ def test_float32_inputs_are_not_rounded():
     view = make_view(combined(problem.keys, problem.values), 16, "v2")
     rows = np.zeros((20, KV_HEADS, 16), np.float32)
     metadata = make_metadata(problem, "v2")
-    output = make_operator(NAMES[0])(problem.q, rows, rows, cache_view=view, cache_metadata=metadata)
+    output = make_operator(NAMES[0])(
+        problem.q, rows, rows, cache_view=view, cache_metadata=metadata
+    )
     np.testing.assert_allclose(output.attention_outputs, attention(problem)[0], atol=TOLERANCE)
 
 
@@ -164,3 +176,88 @@ def test_tpu_keeps_easydels_kernel(name, monkeypatch):
     theirs = next(one for one in type(operator).__mro__ if one.__module__.startswith("easydel."))
     monkeypatch.setattr(theirs, "forward_native", lambda self, *args: args, raising=False)
     assert operator.forward_tpu(1, 2) == (1, 2)
+
+
+def load_serve():
+    path = pathlib.Path(__file__).parents[2] / "examples" / "serve.py"
+    spec = importlib.util.spec_from_file_location("serve", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Cache:
+    """Sequences of a model on pages, fed through an operator of EasyDeL."""
+
+    def __init__(self, shape, name):
+        self.version = name[-2:]
+        pool = np.zeros((40, PAGE, 2 * KV_HEADS, shape.head_dim), np.float32)
+        pool = pool if self.version == "v2" else pool.reshape(40, PAGE, KV_HEADS, 2, shape.head_dim)
+        self.views = [make_view(pool, shape.head_dim, self.version) for _ in range(shape.layers)]
+        self.operator = make_operator(name)
+        self.tables = (
+            np.random.default_rng(5).permutation(np.arange(1, 39)).reshape(2, 19).astype(np.int32)
+        )
+
+    def metadata(self, lens, counts):
+        """Slices of the cache that a step writes never cross a page."""
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        slices = [
+            (self.tables[b, j // PAGE] * PAGE + j % PAGE, starts[b] + j - (lens[b] - counts[b]), 1)
+            for b in range(len(lens))
+            for j in range(lens[b] - counts[b], lens[b])
+        ]
+        arrays = (jnp.asarray(x, jnp.int32) for x in (self.tables, lens, starts, [len(lens)]))
+        return RaggedPagesMetadata(
+            *arrays,
+            slot_mapping=jnp.asarray(np.array(slices, np.int32).T),
+            num_kv_update_slices=jnp.array([len(slices)], jnp.int32),
+            request_distribution=jnp.array([0, 0, len(lens)], jnp.int32),
+            version=self.version,
+            page_size=PAGE,
+        )
+
+    def attend_with(self, lens, counts):
+        metadata = self.metadata(lens, counts)
+
+        def attend(layer, q, k, v):
+            view = self.views[layer]
+            if self.version == "v2":
+                view = view.concatenate_to_cache(
+                    jnp.asarray(k[None]), jnp.asarray(v[None]), metadata
+                )
+            output = self.operator(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), view, metadata)
+            self.views[layer] = view if self.version == "v2" else output.cache_view
+            return np.asarray(output.attention_outputs)
+
+        return attend
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_generates_the_same_tokens_as_dense_attention(name):
+    """Two prompts, one of them in two chunks, the second beside a decoding sequence."""
+    serve = load_serve()
+    shape = serve.Shape(heads=4, kv_heads=KV_HEADS, head_dim=16, vocabulary=97)
+    model, cache = serve.Model(shape, seed=3), Cache(shape, name)
+    prompts = [[5, 17, 80, 3, 44, 9, 61, 12, 33], [90, 4, 4, 51, 23, 7, 88, 19, 60, 2, 71]]
+    known, cached = [list(prompt) for prompt in prompts], [0, 0]
+
+    def step(counts):
+        new = [known[b][cached[b] : cached[b] + n] for b, n in enumerate(counts)]
+        positions = np.concatenate([cached[b] + np.arange(n) for b, n in enumerate(counts)])
+        for b, n in enumerate(counts):
+            cached[b] += n
+        attend = cache.attend_with(list(cached), counts)
+        rows = np.cumsum(counts) - 1
+        logits = model.forward(np.concatenate(new).astype(int), positions, attend, rows)
+        for b in range(2):
+            if counts[b] and cached[b] == len(known[b]):
+                known[b].append(int(logits[b].argmax()))
+
+    for counts in ([9, 6], [1, 5], *(4 * [[1, 1]])):
+        step(counts)
+    for prompt, tokens in zip(prompts, known):
+        assert len(tokens) >= len(prompt) + 5
+        assert tokens[len(prompt) :] == serve.generate_plainly(
+            model, prompt, len(tokens) - len(prompt)
+        )

@@ -35,7 +35,13 @@ def check(got, expected, tolerance=TOLERANCE):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"causal": False}, {"window": 5, "sink_tokens": 2}, {"chunk": 8}, {"softcap": 3.0, "scale": 0.5}],
+    [
+        {},
+        {"causal": False},
+        {"window": 5, "sink_tokens": 2},
+        {"chunk": 8},
+        {"softcap": 3.0, "scale": 0.5},
+    ],
     ids=str,
 )
 def test_under_jit(options):
@@ -67,7 +73,9 @@ def test_layouts_and_types(dims, dtype, tolerance):
     else:
         pools = lay_out(problem.keys, dims), lay_out(problem.values, dims)
     place = problem.table, problem.kv_lens, problem.starts
-    out, lse = jax.jit(lambda *x: paged.attention(*x, layout=dims, return_lse=True))(problem.q, *pools, *place)
+    out, lse = jax.jit(lambda *x: paged.attention(*x, layout=dims, return_lse=True))(
+        problem.q, *pools, *place
+    )
     assert out.dtype == dtype
     check((out, lse), attention(problem), tolerance)
 
@@ -77,7 +85,10 @@ def test_combined_heads():
     problem = make_problem(np.random.default_rng(4), [5, 1], [9, 18])
     pool = lay_out(problem.keys, "pshcd", 1, problem.values).reshape(-1, 4, 4, 16)
     place = problem.table, problem.kv_lens, problem.starts
-    check(paged.attention(problem.q, pool, None, *place, layout="pshcd", return_lse=True), attention(problem))
+    check(
+        paged.attention(problem.q, pool, None, *place, layout="pshcd", return_lse=True),
+        attention(problem),
+    )
     new = np.ones((6, 2, 16), np.float32)
     keys, values = paged.append(new, new, pool, None, np.arange(6, dtype=np.int32), layout="pshcd")
     assert keys.shape == pool.shape and values is None and np.asarray(keys)[0].all()
@@ -116,7 +127,9 @@ def test_layers_of_one_pool_under_scan():
     np.testing.assert_allclose(out[1], attention(problem)[0], atol=TOLERANCE)
 
 
-@pytest.mark.skipif(len(jax.devices()) < 4, reason="expected 4 devices: XLA_FLAGS was set to something else")
+@pytest.mark.skipif(
+    len(jax.devices()) < 4, reason="expected 4 devices: XLA_FLAGS was set to something else"
+)
 @pytest.mark.parametrize("dims", ["pshd", "hpsd"])
 def test_shard_map_over_kv_heads(dims):
     """Each device holds its KV heads of the pools and their query heads."""
@@ -154,7 +167,10 @@ def test_append_in_place_when_donated():
     pools = [jnp.zeros((5, 4, 2, 16)) for _ in range(2)]
     places = [pool.unsafe_buffer_pointer() for pool in pools]
     new = np.ones((3, 2, 16), np.float32)
-    function = jax.jit(lambda keys, values, slots: paged.append(new, 2 * new, keys, values, slots), donate_argnums=(0, 1))
+    function = jax.jit(
+        lambda keys, values, slots: paged.append(new, 2 * new, keys, values, slots),
+        donate_argnums=(0, 1),
+    )
     for step in range(3):
         pools = function(*pools, np.array([5 * step, -1, 5 * step + 1], np.int32))
         assert [pool.unsafe_buffer_pointer() for pool in pools] == places
@@ -167,7 +183,9 @@ def test_append_in_place_when_donated():
 def test_append_leaves_its_argument_alone_when_not_donated():
     pool = jnp.zeros((5, 4, 2, 16))
     new = np.ones((1, 2, 16), np.float32)
-    keys, _ = jax.jit(lambda pool: paged.append(new, new, pool, pool, np.array([3], np.int32)))(pool)
+    keys, _ = jax.jit(lambda pool: paged.append(new, new, pool, pool, np.array([3], np.int32)))(
+        pool
+    )
     assert not np.asarray(pool).any() and np.asarray(keys).sum() == 32
 
 
@@ -198,10 +216,14 @@ def test_lengths_are_checked_inside_the_program():
     bad[1, 2] = 1000
     message = "expected page_table[1, 2] to be a page from 0 to 10, got 1000"
     with pytest.raises(Exception, match=re.escape(message)):
-        jax.block_until_ready(function(problem.q, problem.keys, problem.values, bad, problem.kv_lens, problem.starts))
+        jax.block_until_ready(
+            function(problem.q, problem.keys, problem.values, bad, problem.kv_lens, problem.starts)
+        )
     new = np.ones((1, 2, 16), np.float32)
     with pytest.raises(Exception, match=re.escape("got 44")):
-        jax.block_until_ready(paged.append(new, new, problem.keys, problem.values, np.array([44], np.int32)))
+        jax.block_until_ready(
+            paged.append(new, new, problem.keys, problem.values, np.array([44], np.int32))
+        )
 
 
 def test_numbers_of_another_page_order_are_the_same_bits():
@@ -212,4 +234,6 @@ def test_numbers_of_another_page_order_are_the_same_bits():
     good = (problem.table >= 0) & (problem.table < len(order))
     table = np.where(good, np.argsort(order)[np.where(good, problem.table, 0)], -1).astype(np.int32)
     place = table, problem.kv_lens, problem.starts
-    np.testing.assert_array_equal(first, paged.attention(problem.q, problem.keys[order], problem.values[order], *place))
+    np.testing.assert_array_equal(
+        first, paged.attention(problem.q, problem.keys[order], problem.values[order], *place)
+    )

@@ -29,11 +29,16 @@ def run(problem, dims="pshd", pack=1, layer=None, return_lse=True, **options):
     if "c" in dims:
         pools = lay_out(problem.keys, dims, pack, problem.values, **layers), None
     else:
-        pools = lay_out(problem.keys, dims, pack, **layers), lay_out(problem.values, dims, pack, **layers)
+        pools = (
+            lay_out(problem.keys, dims, pack, **layers),
+            lay_out(problem.values, dims, pack, **layers),
+        )
     place = problem.table, problem.kv_lens, problem.starts
     extras = {"alibi_slopes": problem.slopes, "sinks": problem.sinks, "layer": layer}
     options = {"layout": layout, "return_lse": return_lse, **options}
-    return jax.jit(lambda *x, **extras: paged.attention(*x, **extras, **options))(problem.q, *pools, *place, **extras)
+    return jax.jit(lambda *x, **extras: paged.attention(*x, **extras, **options))(
+        problem.q, *pools, *place, **extras
+    )
 
 
 def check(got, expected, tolerance=TOLERANCE):
@@ -102,7 +107,9 @@ def test_types(dtype, tolerance):
 
 
 def test_groups_and_head_dims():
-    problem = make_problem(np.random.default_rng(5), [3, 1], [3, 20], heads=6, kv_heads=1, key_dim=8, value_dim=24)
+    problem = make_problem(
+        np.random.default_rng(5), [3, 1], [3, 20], heads=6, kv_heads=1, key_dim=8, value_dim=24
+    )
     check(run(problem), attention(problem))
 
 
@@ -142,7 +149,10 @@ def test_latent_values():
 def test_quantised_pools_with_scales():
     problem = make_problem(np.random.default_rng(8), [4, 1], [4, 21])
     scales = np.array([0.02, 0.03], np.float32)
-    stored = [np.nan_to_num(np.round(pool / scales[:, None])).astype(np.int8) for pool in (problem.keys, problem.values)]
+    stored = [
+        np.nan_to_num(np.round(pool / scales[:, None])).astype(np.int8)
+        for pool in (problem.keys, problem.values)
+    ]
     got = paged.attention(
         problem.q,
         *stored,
@@ -163,7 +173,12 @@ def test_bias_and_offsets():
     bias = rng.standard_normal((4, 2, 21)).astype(np.float32)
     cache = problem.table, problem.kv_lens, problem.starts
     out = paged.attention(
-        problem.q, problem.keys, problem.values, *cache, bias=bias, query_offsets=np.array([3], np.int32)
+        problem.q,
+        problem.keys,
+        problem.values,
+        *cache,
+        bias=bias,
+        query_offsets=np.array([3], np.int32),
     )
     pages, slots = problem.table[0, np.arange(21) // 4], np.arange(21) % 4
     for row in range(4):
@@ -209,11 +224,15 @@ def dense_loss(q, keys, values, problem, weights, softcap):
     pages, slots = problem.table[0, np.arange(length) // 4], np.arange(length) % 4
     k, v = keys[pages, slots], values[pages, slots]
     group = q.shape[1] // k.shape[1]
-    s = jnp.einsum("qhd,jhd->hqj", q, jnp.repeat(k, group, 1), precision="highest") / np.sqrt(q.shape[-1])
+    s = jnp.einsum("qhd,jhd->hqj", q, jnp.repeat(k, group, 1), precision="highest") / np.sqrt(
+        q.shape[-1]
+    )
     s = softcap * jnp.tanh(s / softcap)
     p = jnp.arange(q.shape[0]) + length - q.shape[0]
     s = jnp.where(jnp.arange(length) <= p[:, None], s, -1e30)
-    out = jnp.einsum("hqj,jhd->qhd", jax.nn.softmax(s, -1), jnp.repeat(v, group, 1), precision="highest")
+    out = jnp.einsum(
+        "hqj,jhd->qhd", jax.nn.softmax(s, -1), jnp.repeat(v, group, 1), precision="highest"
+    )
     return (out * weights).sum() + jax.nn.logsumexp(s, -1).sum()
 
 
@@ -224,13 +243,22 @@ def test_gradient_of_prefill():
 
     def loss(q, keys, values):
         out, lse = paged.attention(
-            q, keys, values, problem.table, problem.kv_lens, problem.starts, softcap=5.0, return_lse=True
+            q,
+            keys,
+            values,
+            problem.table,
+            problem.kv_lens,
+            problem.starts,
+            softcap=5.0,
+            return_lse=True,
         )
         return (out * weights).sum() + lse.sum()
 
     got = jax.jit(jax.grad(loss, (0, 1, 2)))(problem.q, problem.keys, problem.values)
     arrays = problem.q, problem.keys, problem.values
-    expected = jax.jit(jax.grad(lambda *x: dense_loss(*x, problem, weights, 5.0), (0, 1, 2)))(*arrays)
+    expected = jax.jit(jax.grad(lambda *x: dense_loss(*x, problem, weights, 5.0), (0, 1, 2)))(
+        *arrays
+    )
     for one, other in zip(got, expected):
         np.testing.assert_allclose(one, np.nan_to_num(other), atol=2e-5)
 
@@ -259,7 +287,11 @@ def test_append(dims):
     pair = {"pair": problem.values} if pair else {}
     expected = lay_out(problem.keys, dims, **pair), None if pair else lay_out(problem.values, dims)
     by_slots = paged.append(*new, *pools, slots, layout=dims)
-    lengths = {"page_table": problem.table, "kv_lens": problem.kv_lens, "query_starts": problem.starts}
+    lengths = {
+        "page_table": problem.table,
+        "kv_lens": problem.kv_lens,
+        "query_starts": problem.starts,
+    }
     by_table = paged.append(*new, *pools, layout=dims, **lengths)
     for got in (by_slots, by_table):
         np.testing.assert_array_equal(got[0], expected[0])
@@ -282,10 +314,19 @@ def test_append_skips_negative_slots():
         ({"layout": "pshx"}, "expected a layout such as"),
         ({"layout": "pshcd"}, "expected no v_pages for a layout with c, got v_pages"),
         ({"layout": "pcshd"}, "expected k_pages of rank 5 for layout 'pcshd', got 4"),
-        ({"q": np.zeros((2, 4, 8), np.float32)}, "expected a head dim of 16 in q like k_pages, got 8"),
-        ({"q": np.zeros((2, 3, 16), np.float32)}, "expected a number of heads in q that 2 divides, got 3"),
+        (
+            {"q": np.zeros((2, 4, 8), np.float32)},
+            "expected a head dim of 16 in q like k_pages, got 8",
+        ),
+        (
+            {"q": np.zeros((2, 3, 16), np.float32)},
+            "expected a number of heads in q that 2 divides, got 3",
+        ),
         ({"kv_lens": np.zeros(2, np.float32)}, "expected kv_lens of int32 or int64, got float32"),
-        ({"page_table": np.zeros((3, 1), np.int32)}, r"expected page_table of shape \[2, 'N'\], got \[3, 1\]"),
+        (
+            {"page_table": np.zeros((3, 1), np.int32)},
+            r"expected page_table of shape \[2, 'N'\], got \[3, 1\]",
+        ),
         ({"sinks": np.zeros(3, np.float32)}, r"expected sinks of shape \[4\], got \[3\]"),
         ({"layer": 0}, "expected layer exactly when the layout has l, got pshd"),
     ],
@@ -302,7 +343,9 @@ def test_errors(change, message):
         paged.attention(**{**call, **change})
 
 
-@pytest.mark.skipif(len(jax.devices()) < 4, reason="expected 4 devices: XLA_FLAGS was set to something else")
+@pytest.mark.skipif(
+    len(jax.devices()) < 4, reason="expected 4 devices: XLA_FLAGS was set to something else"
+)
 def test_shard_map_over_kv_heads():
     """The loops vary over the mesh as their operands do."""
     shard_map = getattr(jax, "shard_map", None) or pytest.skip("this jax has no jax.shard_map")
@@ -318,5 +361,7 @@ def test_shard_map_over_kv_heads():
             out_specs=spec(None, "heads"),
         )
     )
-    out = step(problem.q, problem.keys, problem.values, problem.table, problem.kv_lens, problem.starts)
+    out = step(
+        problem.q, problem.keys, problem.values, problem.table, problem.kv_lens, problem.starts
+    )
     np.testing.assert_allclose(out, attention(problem)[0], atol=TOLERANCE)

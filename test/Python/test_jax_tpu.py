@@ -16,7 +16,9 @@ from canonical import attention, make_problem  # noqa: E402
 
 
 def call(q, keys, values, table, lens, starts, new):
-    keys, values = paged.append(new, new, keys, values, page_table=table, kv_lens=lens, query_starts=starts)
+    keys, values = paged.append(
+        new, new, keys, values, page_table=table, kv_lens=lens, query_starts=starts
+    )
     return paged.attention(q, keys, values, table, lens, starts, window=9, return_lse=True)
 
 
@@ -32,7 +34,12 @@ def test_exports_stablehlo_without_custom_calls(platform):
     """Every platform without a kernel of ours gets plain operations, whatever the host."""
     module = export(platform).mlir_module()
     operations = set(re.findall(r"\bstablehlo\.\w+", module))
-    assert {"stablehlo.dot_general", "stablehlo.gather", "stablehlo.scatter", "stablehlo.while"} <= operations
+    assert {
+        "stablehlo.dot_general",
+        "stablehlo.gather",
+        "stablehlo.scatter",
+        "stablehlo.while",
+    } <= operations
     assert "stablehlo.custom_call" not in operations
 
 
@@ -51,7 +58,14 @@ def test_exported_program_computes_the_same():
     paged.use_native(False)
     try:
         problem = make_problem(np.random.default_rng(2), [5, 1], [9, 18])
-        arrays = problem.q, problem.keys, problem.values, problem.table, problem.kv_lens, problem.starts
+        arrays = (
+            problem.q,
+            problem.keys,
+            problem.values,
+            problem.table,
+            problem.kv_lens,
+            problem.starts,
+        )
         function = jax.jit(lambda *x: paged.attention(*x, return_lse=True))
         exported = jax.export.export(function, platforms=["tpu", "cpu"])(*arrays)
     finally:

@@ -14,7 +14,15 @@ SPEC = importlib.util.spec_from_file_location("serve", PATH)
 serve = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(serve)
 
-SMALL = ["--check", "--json", "--requests=10", "--prompt=40", "--answer=16", "--chunk=16", "--budget=24"]
+SMALL = [
+    "--check",
+    "--json",
+    "--requests=10",
+    "--prompt=40",
+    "--answer=16",
+    "--chunk=16",
+    "--budget=24",
+]
 
 
 def run(capsys, *flags):
@@ -42,7 +50,9 @@ def test_requests_come_back_after_preemption(capsys):
 
 def test_a_wrong_token_is_found(capsys, monkeypatch):
     attention = serve.paged_attn.attention
-    monkeypatch.setattr(serve.paged_attn, "attention", lambda *x, **options: 0.9 * attention(*x, **options))
+    monkeypatch.setattr(
+        serve.paged_attn, "attention", lambda *x, **options: 0.9 * attention(*x, **options)
+    )
     assert serve.main(SMALL) == 1
 
 

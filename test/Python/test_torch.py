@@ -22,13 +22,22 @@ def tensors(problem):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"causal": False}, {"window": 5, "sink_tokens": 2}, {"chunk": 8}, {"softcap": 3.0, "scale": 0.5}],
+    [
+        {},
+        {"causal": False},
+        {"window": 5, "sink_tokens": 2},
+        {"chunk": 8},
+        {"softcap": 3.0, "scale": 0.5},
+    ],
     ids=str,
 )
 def test_attention(options):
     rng = np.random.default_rng(1)
     problem = make_problem(rng, [7, 1, 0, 12], [7, 40, 4, 30], padding=2, slopes=True, sinks=True)
-    extras = {"alibi_slopes": torch.from_numpy(problem.slopes), "sinks": torch.from_numpy(problem.sinks)}
+    extras = {
+        "alibi_slopes": torch.from_numpy(problem.slopes),
+        "sinks": torch.from_numpy(problem.sinks),
+    }
     out, lse = paged.attention(*tensors(problem), return_lse=True, **extras, **options)
     expected = attention(problem, **options)
     np.testing.assert_allclose(out, expected[0], atol=TOLERANCE)
@@ -43,15 +52,22 @@ def test_layouts(dims):
     else:
         pools = (torch.from_numpy(lay_out(pool, dims)) for pool in (problem.keys, problem.values))
     q, _, _, *place = tensors(problem)
-    np.testing.assert_allclose(paged.attention(q, *pools, *place, layout=dims), attention(problem)[0], atol=TOLERANCE)
+    np.testing.assert_allclose(
+        paged.attention(q, *pools, *place, layout=dims), attention(problem)[0], atol=TOLERANCE
+    )
 
 
 def test_against_scaled_dot_product_attention():
     """One sequence, all of it new: torch's own causal attention with grouped heads."""
-    problem = make_problem(np.random.default_rng(3), [37], [37], heads=8, kv_heads=2, dtype=np.float32)
+    problem = make_problem(
+        np.random.default_rng(3), [37], [37], heads=8, kv_heads=2, dtype=np.float32
+    )
     q, *cache = tensors(problem)
     pages, slots = problem.table[0, np.arange(37) // 4], np.arange(37) % 4
-    dense = (torch.from_numpy(pool[pages, slots]).transpose(0, 1) for pool in (problem.keys, problem.values))
+    dense = (
+        torch.from_numpy(pool[pages, slots]).transpose(0, 1)
+        for pool in (problem.keys, problem.values)
+    )
     expected = torch.nn.functional.scaled_dot_product_attention(
         q.transpose(0, 1), *dense, is_causal=True, enable_gqa=True
     ).transpose(0, 1)
@@ -71,7 +87,22 @@ def test_bfloat16():
 def op_arguments(problem):
     q, keys, values, table, lens, starts = tensors(problem)
     options = (None, True, 5, 0, 0, 0.0, 16, None, "auto", "pshd", "pshd")
-    return (q, keys, values, table, None, lens, starts, None, None, None, None, None, None, *options)
+    return (
+        q,
+        keys,
+        values,
+        table,
+        None,
+        lens,
+        starts,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        *options,
+    )
 
 
 def test_opcheck_of_attention():
@@ -122,18 +153,25 @@ def test_under_inductor():
 
 def test_dynamic_number_of_tokens():
     compiled = torch.compile(
-        lambda q, *cache: paged.attention(q, *cache), fullgraph=True, backend="aot_eager", dynamic=True
+        lambda q, *cache: paged.attention(q, *cache),
+        fullgraph=True,
+        backend="aot_eager",
+        dynamic=True,
     )
     for tokens in (3, 7, 12):
         problem = make_problem(np.random.default_rng(tokens), [tokens], [tokens + 5])
-        np.testing.assert_allclose(compiled(*tensors(problem)), attention(problem)[0], atol=TOLERANCE)
+        np.testing.assert_allclose(
+            compiled(*tensors(problem)), attention(problem)[0], atol=TOLERANCE
+        )
 
 
 def test_gradient_is_refused():
     problem = make_problem(np.random.default_rng(8), [3], [3])
     q, *cache = tensors(problem)
     out = paged.attention(q.requires_grad_(), *cache)
-    with pytest.raises(NotImplementedError, match="expected no gradient through paged_attn::attention"):
+    with pytest.raises(
+        NotImplementedError, match="expected no gradient through paged_attn::attention"
+    ):
         out.sum().backward()
 
 
@@ -141,5 +179,7 @@ def test_errors_are_those_of_the_package():
     problem = make_problem(np.random.default_rng(9), [3], [3])
     q, keys, values, table, lens, starts = tensors(problem)
     table[0, 0] = 99
-    with pytest.raises(ValueError, match=r"expected page_table\[0, 0\] to be a page from 0 to 2, got 99"):
+    with pytest.raises(
+        ValueError, match=r"expected page_table\[0, 0\] to be a page from 0 to 2, got 99"
+    ):
         paged.attention(q, keys, values, table, lens, starts)

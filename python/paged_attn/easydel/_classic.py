@@ -29,7 +29,9 @@ def _check_view(view) -> None:
     for name in ("key_pages", "value_pages"):
         pool = getattr(view, name)
         if not isinstance(pool, jax.Array):
-            raise TypeError(f"expected {name} to be an array, got {type(pool).__name__}: quantised views have no kernel")
+            raise TypeError(
+                f"expected {name} to be an array, got {type(pool).__name__}: quantised views have no kernel"
+            )
 
 
 def _head_axis(view, metadata):
@@ -56,7 +58,9 @@ def _slots(view, positions, table, good):
     columns = table.shape[-1]
     good &= (positions >= 0) & (positions < columns * page_size)
     column = jnp.where(good, positions // page_size, 0)
-    page = table[column] if table.ndim == 1 else jnp.take_along_axis(table, column[:, None], 1)[:, 0]
+    page = (
+        table[column] if table.ndim == 1 else jnp.take_along_axis(table, column[:, None], 1)[:, 0]
+    )
     good &= (page > 0) & (page < num_pages)
     return jnp.where(good, page * page_size + positions % page_size, -1)
 
@@ -78,7 +82,9 @@ def write_prefill_to_cache(self, key, value, metadata):
 def write_decodes_to_cache(self, key, value, metadata):
     """Writes one token [batch, Hkv, D] per slot that is not idle; returns the view."""
     positions = metadata.decodes_position
-    return _write(self, key, value, _slots(self, positions, metadata.decodes_page_table, positions >= 0))
+    return _write(
+        self, key, value, _slots(self, positions, metadata.decodes_page_table, positions >= 0)
+    )
 
 
 def _prefill(q, key_pages, value_pages, positions, length, table, options):
@@ -87,7 +93,15 @@ def _prefill(q, key_pages, value_pages, positions, length, table, options):
     starts = jnp.stack([jnp.int32(0), rows])
     lens = jnp.reshape(length, (1,)).astype(jnp.int32)
     return paged.attention(
-        q, key_pages, value_pages, table[None], lens, starts, layout=LAYOUT, mode="prefill", **options
+        q,
+        key_pages,
+        value_pages,
+        table[None],
+        lens,
+        starts,
+        layout=LAYOUT,
+        mode="prefill",
+        **options,
     )
 
 
@@ -97,7 +111,9 @@ def _decode(q, key_pages, value_pages, positions, table, options):
     busy = positions >= 0
     lens = jnp.where(busy, positions + 1, 1)
     table = jnp.where(busy[:, None], table, 0)
-    out = paged.attention(q, key_pages, value_pages, table, lens, layout=LAYOUT, mode="decode", **options)
+    out = paged.attention(
+        q, key_pages, value_pages, table, lens, layout=LAYOUT, mode="decode", **options
+    )
     return jnp.where(busy[:, None, None], out, 0)
 
 
@@ -108,7 +124,11 @@ class PagedAttention(PagedAttn):
     softcap = 0.0
 
     def _options(self) -> dict:
-        return {"scale": self.metadata.softmax_scale, "window": self.window, "softcap": self.softcap}
+        return {
+            "scale": self.metadata.softmax_scale,
+            "window": self.window,
+            "softcap": self.softcap,
+        }
 
     def _sharded(self, function, view, rows, *replicated):
         """`function` on each device's KV heads and their query heads."""
@@ -127,10 +147,14 @@ class PagedAttention(PagedAttn):
 
     def _attend_prefill(self, q, view, metadata):
         length = jnp.asarray(metadata.prefill_length)
-        return self._sharded(_prefill, view, q, metadata.prefill_position, length, metadata.prefill_page_table)
+        return self._sharded(
+            _prefill, view, q, metadata.prefill_position, length, metadata.prefill_page_table
+        )
 
     def _attend_decode(self, q, view, metadata):
-        return self._sharded(_decode, view, q, metadata.decodes_position, metadata.decodes_page_table)
+        return self._sharded(
+            _decode, view, q, metadata.decodes_position, metadata.decodes_page_table
+        )
 
     def forward_native(self, q, k, v, cache_view, cache_metadata, **ignored):
         """Attention of a step. In mixed steps the cache is written here, as nobody else

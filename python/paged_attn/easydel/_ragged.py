@@ -56,7 +56,9 @@ def _sinks(softmax_aux, num_heads: int):
         return None
     sinks = jnp.ravel(softmax_aux).astype(jnp.float32)
     if sinks.shape[0] not in (1, num_heads):
-        raise ValueError(f"expected softmax_aux to have 1 or {num_heads} entries, got {sinks.shape[0]}")
+        raise ValueError(
+            f"expected softmax_aux to have 1 or {num_heads} entries, got {sinks.shape[0]}"
+        )
     return jnp.broadcast_to(sinks, (num_heads,))
 
 
@@ -87,7 +89,9 @@ class _Ragged:
 class RaggedPageAttentionV2(_Ragged, RaggedPageAttnV2):
     """EasyDeL's RaggedPageAttnV2 with kernels of ours on CPUs."""
 
-    def forward_native(self, query, key, value, cache_view, cache_metadata, softmax_scale=None, **options):
+    def forward_native(
+        self, query, key, value, cache_view, cache_metadata, softmax_scale=None, **options
+    ):
         """Attention over the cache. query : [T, Hq, D]; key, value : [T, Hkv, D], unused."""
         options["softmax_scale"] = softmax_scale
         if not _is_ours(cache_view):
@@ -100,7 +104,9 @@ class RaggedPageAttentionV2(_Ragged, RaggedPageAttnV2):
 class RaggedPageAttentionV3(_Ragged, RaggedPageAttnV3):
     """EasyDeL's RaggedPageAttnV3 with kernels of ours on CPUs."""
 
-    def forward_native(self, query, key, value, cache_view, cache_metadata, softmax_scale=None, **options):
+    def forward_native(
+        self, query, key, value, cache_view, cache_metadata, softmax_scale=None, **options
+    ):
         """Writes the new tokens, then attends; returns the view with the new pool."""
         options["softmax_scale"] = softmax_scale
         if not _is_ours(cache_view):

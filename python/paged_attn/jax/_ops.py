@@ -63,7 +63,9 @@ def _expect(good: bool, expected: str, got) -> None:
 def _check_pools(x: dict, options: Options) -> None:
     key_layout, value_layout = options.key_layout, options.value_layout
     key_layout.check(x["keys"], "k_pages")
-    _expect(not ("c" in key_layout.dims and "values" in x), "no v_pages for a layout with c", "v_pages")
+    _expect(
+        not ("c" in key_layout.dims and "values" in x), "no v_pages for a layout with c", "v_pages"
+    )
     if "values" in x:
         value_layout.check(x["values"], "v_pages")
         for letter in "psh":
@@ -73,26 +75,47 @@ def _check_pools(x: dict, options: Options) -> None:
                 value_layout.extent(x["values"], letter),
             )
     for layout in (key_layout, value_layout) if "values" in x else (key_layout,):
-        _expect(("l" in layout.dims) == ("layer" in x), "layer exactly when the layout has l", layout.dims)
+        _expect(
+            ("l" in layout.dims) == ("layer" in x),
+            "layer exactly when the layout has l",
+            layout.dims,
+        )
 
 
 def _check_integers(x: dict, names) -> None:
     for name in names:
         if name in x:
-            _expect(x[name].dtype in (jnp.int32, jnp.int64), f"{name} of int32 or int64", x[name].dtype)
+            _expect(
+                x[name].dtype in (jnp.int32, jnp.int64), f"{name} of int32 or int64", x[name].dtype
+            )
 
 
-_INTEGERS = ("page_table", "page_indices", "page_indptr", "kv_lens", "query_starts", "query_offsets", "slots")
+_INTEGERS = (
+    "page_table",
+    "page_indices",
+    "page_indptr",
+    "kv_lens",
+    "query_starts",
+    "query_offsets",
+    "slots",
+)
 
 
 def _check_lengths(x: dict) -> None:
     batch = x["kv_lens"].shape[0]
     sizes = {"page_table": (batch, None), "page_indptr": (batch + 1,), "query_starts": (batch + 1,)}
-    for name, size in {**sizes, "query_offsets": (batch,), "page_indices": (None,), "kv_lens": (batch,)}.items():
+    for name, size in {
+        **sizes,
+        "query_offsets": (batch,),
+        "page_indices": (None,),
+        "kv_lens": (batch,),
+    }.items():
         if name in x:
             got = x[name].shape
             good = len(got) == len(size) and all(s is None or s == g for s, g in zip(size, got))
-            _expect(good, f"{name} of shape {list('N' if s is None else s for s in size)}", list(got))
+            _expect(
+                good, f"{name} of shape {list('N' if s is None else s for s in size)}", list(got)
+            )
 
 
 def _check_attention(x: dict, options: Options) -> None:
@@ -108,10 +131,16 @@ def _check_attention(x: dict, options: Options) -> None:
     _check_lengths(x)
     batch = x["kv_lens"].shape[0]
     if "query_starts" not in x:
-        _expect(num_tokens % max(batch, 1) == 0, f"a multiple of {batch} rows in q without query_starts", num_tokens)
+        _expect(
+            num_tokens % max(batch, 1) == 0,
+            f"a multiple of {batch} rows in q without query_starts",
+            num_tokens,
+        )
     for name in ("alibi_slopes", "sinks"):
         if name in x:
-            _expect(x[name].shape == (num_heads,), f"{name} of shape [{num_heads}]", list(x[name].shape))
+            _expect(
+                x[name].shape == (num_heads,), f"{name} of shape [{num_heads}]", list(x[name].shape)
+            )
 
 
 def _is_float(array) -> bool:
@@ -135,7 +164,9 @@ def _attention_forward(floats, others, options, call):
 def _attention_backward(options, call, saved, cotangents):
     """Recomputes by the plain JAX operations and takes their gradient."""
     floats, others = saved
-    _, pull_back = jax.vjp(lambda floats: _portable.attention({**floats, **others}, options), floats)
+    _, pull_back = jax.vjp(
+        lambda floats: _portable.attention({**floats, **others}, options), floats
+    )
     return pull_back(cotangents)[0], None
 
 
@@ -226,7 +257,11 @@ def attention(
     )
     _check_pools(x, Options(key_layout, value_layout))
     if value_dim is None:
-        value_dim = key_layout.extent(x["keys"], "d") if v_pages is None else value_layout.extent(x["values"], "d")
+        value_dim = (
+            key_layout.extent(x["keys"], "d")
+            if v_pages is None
+            else value_layout.extent(x["values"], "d")
+        )
     options = Options(
         key_layout,
         value_layout,
@@ -277,7 +312,9 @@ def append(
     k_pages, v_pages : the pools with the tokens written; v_pages None when none was given
     """
     key_layout, value_layout = _layouts(layout)
-    _expect((slots is None) == (page_table is not None), "either slots or page_table", "both or none")
+    _expect(
+        (slots is None) == (page_table is not None), "either slots or page_table", "both or none"
+    )
     x = _present(
         {
             "key": k,
@@ -300,7 +337,9 @@ def append(
             _expect(list(x[name].shape) == row, f"{name[0]} of shape {row}", list(x[name].shape))
     portable = functools.partial(_portable.append, options=options)
     if _use_native:
-        pools = lax.platform_dependent(x, cpu=functools.partial(_native.append, options=options), default=portable)
+        pools = lax.platform_dependent(
+            x, cpu=functools.partial(_native.append, options=options), default=portable
+        )
     else:
         pools = portable(x)
     return pools["keys"].reshape(k_pages.shape), pools.get("values")

@@ -38,7 +38,12 @@ class Layout:
         name, _, value = rest.partition("=")
         dims, value = dims.strip(), value.strip() or "1"
         good = set("pshd") <= set(dims) <= set("pshdcl") and len(set(dims)) == len(dims)
-        if not good or dims[-1] not in "ds" or name.strip() not in ("", "pack") or not value.isdigit():
+        if (
+            not good
+            or dims[-1] not in "ds"
+            or name.strip() not in ("", "pack")
+            or not value.isdigit()
+        ):
             raise ValueError(
                 "expected a layout such as 'pshd' or 'phds, pack = 2' of the letters "
                 f"p, s, h, d, c and l that ends in d or s, got '{text}'"
@@ -60,11 +65,15 @@ class Layout:
     def check(self, pool, name: str) -> None:
         """Raises ValueError when `pool` has another rank, or a wrong c or pack."""
         if pool.ndim != self.rank:
-            raise ValueError(f"expected {name} of rank {self.rank} for layout '{self.dims}', got {pool.ndim}")
+            raise ValueError(
+                f"expected {name} of rank {self.rank} for layout '{self.dims}', got {pool.ndim}"
+            )
         if "c" in self.dims and self.extent(pool, "c") != 2:
             raise ValueError(f"expected 2 entries of c in {name}, got {self.extent(pool, 'c')}")
         if self.pack > 1 and pool.shape[-1] != self.pack:
-            raise ValueError(f"expected a last dimension of {self.pack} in {name}, got {pool.shape[-1]}")
+            raise ValueError(
+                f"expected a last dimension of {self.pack} in {name}, got {pool.shape[-1]}"
+            )
 
 
 def _index(layout: Layout, places: dict):

@@ -220,7 +220,8 @@ def attention(x: dict, options: Options):
     steps = -(-columns // per_step)
     side_by_side = max(1, ROWS_SIDE_BY_SIDE // tiles.rows)
     slopes, sinks = (
-        x[name].astype(jnp.float32).reshape(heads) if name in x else None for name in ("alibi_slopes", "sinks")
+        x[name].astype(jnp.float32).reshape(heads) if name in x else None
+        for name in ("alibi_slopes", "sinks")
     )
 
     def one_tile(tile):
@@ -281,7 +282,9 @@ def slots_of(x: dict, num_tokens: int, page_size: int):
     row = jnp.arange(num_tokens)
     b = jnp.clip(jnp.searchsorted(starts, row, side="right") - 1, 0, batch - 1)
     position = kv_lens[b] - (starts[b + 1] - row)
-    good = (row >= starts[0]) & (row < starts[-1]) & (position >= 0) & (position < columns * page_size)
+    good = (
+        (row >= starts[0]) & (row < starts[-1]) & (position >= 0) & (position < columns * page_size)
+    )
     pages = jax.vmap(find_pages)(b, position // page_size)
     return jnp.where(good, pages, -1), position % page_size
 
@@ -296,13 +299,20 @@ def append(x: dict, options: Options):
     page_size = options.key_layout.extent(x["keys"], "s")
     if "slots" in x:
         slots = x["slots"]
-        pages, places = jnp.where(slots < 0, -1, slots // page_size), jnp.where(slots < 0, 0, slots % page_size)
+        pages, places = (
+            jnp.where(slots < 0, -1, slots // page_size),
+            jnp.where(slots < 0, 0, slots % page_size),
+        )
     else:
         pages, places = slots_of(x, x["key"].shape[0], page_size)
     layer = x.get("layer")
     pools = {"keys": put_rows(x["keys"], options.key_layout, x["key"], pages, places, 0, layer)}
     if "c" in options.key_layout.dims:
-        pools["keys"] = put_rows(pools["keys"], options.key_layout, x["value"], pages, places, 1, layer)
+        pools["keys"] = put_rows(
+            pools["keys"], options.key_layout, x["value"], pages, places, 1, layer
+        )
     elif "values" in x:
-        pools["values"] = put_rows(x["values"], options.value_layout, x["value"], pages, places, 0, layer)
+        pools["values"] = put_rows(
+            x["values"], options.value_layout, x["value"], pages, places, 0, layer
+        )
     return pools
