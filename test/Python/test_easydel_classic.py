@@ -18,6 +18,7 @@ from canonical import Problem, attention  # noqa: E402
 from easydel.infra.etils import EasyDeLBackends, EasyDeLPlatforms  # noqa: E402
 from easydel.layers.attention_operator._attention_impl import AttentionMetadata, AttentionRegistry  # noqa: E402
 from easydel.layers.caching.paged_attention import paged_attention_cache as caching  # noqa: E402
+from eformer import escale  # noqa: E402
 from flax import nnx  # noqa: E402
 
 HEADS, KV_HEADS, DIM, PAGE, COLUMNS, PAGES, SLOTS = 4, 2, 8, 4, 5, 16, 3
@@ -181,22 +182,29 @@ def test_call_of_the_registry_keeps_shapes():
 @pytest.mark.skipif(
     len(jax.devices()) < 2, reason="expected 2 devices: XLA_FLAGS was set to something else"
 )
-def test_kv_heads_over_two_devices():
+@pytest.mark.parametrize("jitted", [False, True])
+def test_kv_heads_over_two_devices(jitted):
+    """Pools stay where they are: each device writes and reads its own KV heads."""
     mesh = make_mesh(2)
-    spec = jax.sharding.PartitionSpec
-    view = make_view(sharding=jax.sharding.NamedSharding(mesh, spec("tp")))
-    view = write_prompt(view, tokens(1, 13), tokens(2, 13), TABLE)
-    place = jax.sharding.NamedSharding(mesh, spec("tp"))
-    view.key_pages, view.value_pages = (
-        jax.device_put(x, place) for x in (view.key_pages, view.value_pages)
-    )
-    q = tokens(4, SLOTS, HEADS)
-    metadata = make_metadata(decode=([12, 3, 5], 3 * [TABLE]))
-    out = make_operator(mesh).forward_native(q, q, q, view, metadata).attention_outputs
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("tp"))
+    view = write_prompt(make_view(sharding=place), tokens(1, 13), tokens(2, 13), TABLE)
+    assert view.key_pages.sharding.is_equivalent_to(place, 4)
+    manager = escale.PartitionManager(escale.PartitionAxis())
+    operator = make_operator(mesh, partition_manager=manager)
+    q, k, v = tokens(4, SLOTS, HEADS), tokens(5, SLOTS), tokens(6, SLOTS)
+    metadata = make_metadata(decode=([13, -1, -1], 3 * [TABLE]))
+
+    def step(q, k, v, view, metadata):
+        view = view.write_decodes_to_cache(k, v, metadata)
+        return operator.forward_native(q, k, v, view, metadata).attention_outputs, view
+
+    with mesh:
+        out, view = (jax.jit(step) if jitted else step)(q, k, v, view, metadata)
     assert len(out.sharding.device_set) == 2
-    np.testing.assert_allclose(
-        out, expected(view, q, 3 * [TABLE], [13, 4, 6], [0, 1, 2, 3]), atol=TOLERANCE
-    )
+    assert view.key_pages.sharding.is_equivalent_to(place, 4)
+    np.testing.assert_array_equal(pool_of(view, "key_pages")[2, 1], k[0])
+    answer = expected(view, q[:1], [TABLE], [14], [0, 1])
+    np.testing.assert_allclose(np.asarray(out)[:1], answer, atol=TOLERANCE)
 
 
 def test_options_of_register():

@@ -237,3 +237,49 @@ def test_numbers_of_another_page_order_are_the_same_bits():
     np.testing.assert_array_equal(
         first, paged.attention(problem.q, problem.keys[order], problem.values[order], *place)
     )
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "plain"])
+@pytest.mark.parametrize("tokens, batch, columns", [(0, 2, 1), (0, 0, 1), (2, 2, 0)])
+def test_nothing_to_do(native, tokens, batch, columns):
+    paged.use_native(native)
+    try:
+        q, pool = np.ones((tokens, 4, 16), np.float32), np.ones((3, 4, 2, 16), np.float32)
+        table, lens = np.zeros((batch, columns), np.int32), np.zeros(batch, np.int32)
+        starts = np.zeros(batch + 1, np.int32)
+        out, lse = jax.jit(lambda *x: paged.attention(*x, return_lse=True))(
+            q, pool, pool, table, lens, starts
+        )
+    finally:
+        paged.use_native(True)
+    assert out.shape == (tokens, 4, 16) and not np.asarray(out).any()
+    assert (np.asarray(lse) == -np.inf).all()
+
+
+def test_memory_stays_flat():
+    resource = pytest.importorskip("resource")
+    problem = make_problem(np.random.default_rng(14), [3, 1], [11, 24])
+    function = jax.jit(paged.attention)
+    arrays = jax.device_put((problem.q, *cache_of(problem)))
+    most = []
+    for _ in range(2):
+        for _ in range(2000):
+            out = function(*arrays)
+        out.block_until_ready()
+        most.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert most[1] - most[0] < 4096, "KiB"
+
+
+def test_programs_can_be_exported_and_read_back():
+    """A call site names its operands and options; no address of this process is in it."""
+    import jax.export
+
+    problem = make_problem(np.random.default_rng(15), [3, 1], [11, 24])
+    arrays = problem.q, *cache_of(problem)
+    check = jax.export.DisabledSafetyCheck.custom_call("paged_attn_attention")
+    exported = jax.export.export(
+        jax.jit(paged.attention), platforms=["cpu"], disabled_checks=[check]
+    )
+    program = exported(*arrays)
+    assert "paged_attn_attention" in program.mlir_module()
+    np.testing.assert_allclose(program.call(*arrays), attention(problem)[0], atol=TOLERANCE)

@@ -322,6 +322,10 @@ def test_append_skips_negative_slots():
             {"q": np.zeros((2, 3, 16), np.float32)},
             "expected a number of heads in q that 2 divides, got 3",
         ),
+        (
+            {"q": np.zeros((2, 4, 16), np.int32)},
+            "expected q of float32, float16 or bfloat16, got int32",
+        ),
         ({"kv_lens": np.zeros(2, np.float32)}, "expected kv_lens of int32 or int64, got float32"),
         (
             {"page_table": np.zeros((3, 1), np.int32)},

@@ -10,17 +10,20 @@ Tokens are placed by their position alone, whatever chunk brings them.
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from easydel.layers.attention_operator._attention_impl import AttentionOutput, AttentionRegistry
 from easydel.layers.attention_operator.modules.paged_attn import PagedAttn
 from easydel.layers.caching.paged_attention.paged_attention_cache import PagedAttentionCacheView
-from eformer import common_types
+from eformer import common_types, escale
 from jax.experimental.shard_map import shard_map
 from jax.sharding import PartitionSpec
 
 from .. import jax as paged
+from ..jax import _portable
+from ..jax._pools import Layout
 
 LAYOUT = "hpsd"
 
@@ -30,25 +33,34 @@ def _check_view(view) -> None:
         pool = getattr(view, name)
         if not isinstance(pool, jax.Array):
             raise TypeError(
-                f"expected {name} to be an array, got {type(pool).__name__}: quantised views have no kernel"
+                f"expected {name} to be an array, got {type(pool).__name__}: "
+                "quantised views have no kernel"
             )
+
+
+def _shards(mesh, axis) -> int:
+    """Over how many devices a mesh axis, or a tuple of them, spreads."""
+    names = axis if isinstance(axis, tuple) else (axis,)
+    return math.prod(mesh.shape[name] for name in names if name is not None)
+
+
+def _placement(pool):
+    """The mesh of an array and the axis of its first dimension; (None, None) while traced."""
+    sharding = getattr(pool, "sharding", None)
+    spec = getattr(sharding, "spec", None)
+    return (sharding.mesh, spec[0] if spec else None) if spec is not None else (None, None)
 
 
 def _head_axis(view, metadata):
     """The mesh axis that KV heads are sharded over; None where they are not."""
-    sharding = getattr(view.key_pages, "sharding", None)
-    spec = getattr(sharding, "spec", None)
-    if spec is None and metadata.partition_manager is not None:
+    mesh, axis = _placement(view.key_pages)
+    if mesh is None and metadata.partition_manager is not None:
         axes = [common_types.HEAD] + 3 * [common_types.EMPTY]
         spec = metadata.partition_manager.resolve(
             axes, mode=common_types.MODE_PREFILL, shape=view.key_pages.shape
         )
-    axis = spec[0] if spec else None
-    names = axis if isinstance(axis, tuple) else (axis,)
-    shards = 1
-    for name in names:
-        shards *= metadata.mesh.shape[name] if name is not None else 1
-    return axis if shards > 1 else None
+        axis = spec[0] if spec else None
+    return axis if _shards(metadata.mesh, axis) > 1 else None
 
 
 def _slots(view, positions, table, good):
@@ -65,10 +77,35 @@ def _slots(view, positions, table, good):
     return jnp.where(good, page * page_size + positions % page_size, -1)
 
 
+def _append(key, value, key_pages, value_pages, slots):
+    return paged.append(key, value, key_pages, value_pages, slots, layout=LAYOUT)
+
+
+def _append_plainly(key, value, key_pages, value_pages, slots):
+    """By plain operations, which XLA spreads over devices by itself."""
+    layout = Layout(LAYOUT)
+    x = {"key": key, "value": value, "keys": key_pages, "values": value_pages, "slots": slots}
+    pools = _portable.append(x, _portable.Options(layout, layout))
+    return pools["keys"], pools["values"]
+
+
+def _writer(view):
+    """How to write into the pools of a view: each device its own KV heads."""
+    mesh, axis = _placement(view.key_pages)
+    if isinstance(view.key_pages, jax.core.Tracer) and mesh is None:
+        mesh = escale.get_incontext_mesh(raise_error=False)
+        return _append_plainly if mesh is not None and mesh.size > 1 else _append
+    if mesh is None or _shards(mesh, axis) == 1:
+        return _append
+    rows, pool, all_of_it = PartitionSpec(None, axis), PartitionSpec(axis), PartitionSpec()
+    specs = (rows, rows, pool, pool, all_of_it)
+    return shard_map(_append, mesh=mesh, in_specs=specs, out_specs=(pool, pool), check_rep=False)
+
+
 def _write(view, key, value, slots):
-    view.key_pages, view.value_pages = paged.append(
-        key, value, view.key_pages, view.value_pages, slots, layout=LAYOUT
-    )
+    key, value, slots = jnp.asarray(key), jnp.asarray(value), jnp.asarray(slots)
+    write = _writer(view)
+    view.key_pages, view.value_pages = write(key, value, view.key_pages, view.value_pages, slots)
     return view
 
 

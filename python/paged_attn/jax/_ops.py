@@ -51,8 +51,16 @@ def _place(page_table) -> dict:
     return {"page_table": page_table}
 
 
+#: Operands that are float32 whatever comes.
+_FLOAT32 = ("alibi_slopes", "sinks", "key_scale", "value_scale")
+
+
 def _present(operands: dict) -> dict:
-    return {name: jnp.asarray(value) for name, value in operands.items() if value is not None}
+    return {
+        name: jnp.asarray(value, jnp.float32 if name in _FLOAT32 else None)
+        for name, value in operands.items()
+        if value is not None
+    }
 
 
 def _expect(good: bool, expected: str, got) -> None:
@@ -69,11 +77,11 @@ def _check_pools(x: dict, options: Options) -> None:
     if "values" in x:
         value_layout.check(x["values"], "v_pages")
         for letter in "psh":
-            _expect(
-                value_layout.extent(x["values"], letter) == key_layout.extent(x["keys"], letter),
-                f"v_pages to have {key_layout.extent(x['keys'], letter)} entries of {letter} like k_pages",
+            want, got = (
+                key_layout.extent(x["keys"], letter),
                 value_layout.extent(x["values"], letter),
             )
+            _expect(want == got, f"v_pages to have {want} entries of {letter} like k_pages", got)
     for layout in (key_layout, value_layout) if "values" in x else (key_layout,):
         _expect(
             ("l" in layout.dims) == ("layer" in x),
@@ -120,6 +128,8 @@ def _check_lengths(x: dict) -> None:
 
 def _check_attention(x: dict, options: Options) -> None:
     query = x["query"]
+    floats = (jnp.float32, jnp.float16, jnp.bfloat16)
+    _expect(query.dtype in floats, "q of float32, float16 or bfloat16", query.dtype)
     _expect(query.ndim == 3, "q of shape [T, Hq, Dk]", list(query.shape))
     num_tokens, num_heads, key_dim = query.shape
     depth = options.key_layout.extent(x["keys"], "d")

@@ -4,7 +4,7 @@ SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 Follows docs/Semantics.md rule by rule and is differentiable. The work is cut as on the
 other targets: tiles of query rows of one sequence, each with a loop over some pages that
-carries the running (acc, m, l). Shapes are static, so it lowers to StableHLO for any device.
+carries the running (acc, m, total). Shapes are static, so it lowers to StableHLO for any device.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def _finite(m):
 
 
 def _online_update(state, s, seen, values):
-    """One step of the running (acc [R, Hkv, G, Dv], m, l [R, Hkv, G])."""
-    acc, m, l = state
+    """One step of the running (acc [R, Hkv, G, Dv], m, total [R, Hkv, G])."""
+    acc, m, total = state
     s = jnp.where(seen, s, -jnp.inf)
     grown = lax.stop_gradient(jnp.maximum(m, s.max(-1)))
     shift = _finite(grown)
@@ -163,19 +163,20 @@ def _online_update(state, s, seen, values):
         precision=lax.Precision.HIGHEST,
         preferred_element_type=jnp.float32,
     )
-    return acc * rescale[..., None] + added, grown, l * rescale + weights.sum(-1)
+    return acc * rescale[..., None] + added, grown, total * rescale + weights.sum(-1)
 
 
 def _finish(state, sinks):
     """S14 to S16: (out, lse) of a tile."""
-    acc, m, l = state
+    acc, m, total = state
     if sinks is not None:
         grown = lax.stop_gradient(jnp.maximum(m, sinks))
         shift = _finite(grown)
         rescale = jnp.exp(m - shift)
-        acc, l, m = acc * rescale[..., None], l * rescale + jnp.exp(sinks - shift), grown
-    empty = l == 0
-    divisor = jnp.where(empty, 1.0, l)
+        acc, m = acc * rescale[..., None], grown
+        total = total * rescale + jnp.exp(sinks - shift)
+    empty = total == 0
+    divisor = jnp.where(empty, 1.0, total)
     out = jnp.where(empty[..., None], 0.0, acc / divisor[..., None])
     return out, jnp.where(empty, -jnp.inf, _finite(m) + jnp.log(divisor))
 
