@@ -218,7 +218,8 @@ def attention(x: dict, options: Options):
     last_tile = jnp.cumsum(tiles_of)
     first_tile = last_tile - tiles_of
     per_step = max(1, KEYS_PER_STEP // page_size)
-    steps = -(-columns // per_step)
+    num_pages = options.key_layout.extent(x["keys"], "p")
+    steps = -(-columns // per_step) if num_pages else 0
     side_by_side = max(1, ROWS_SIDE_BY_SIDE // tiles.rows)
     slopes, sinks = (
         x[name].astype(jnp.float32).reshape(heads) if name in x else None
@@ -257,7 +258,7 @@ def attention(x: dict, options: Options):
             jnp.zeros((tiles.rows, *heads), jnp.float32),
         )
         start = tuple(vary(part, axes) for part in start)
-        state, _ = lax.scan(one_step, start, jnp.arange(steps))
+        state = lax.scan(one_step, start, jnp.arange(steps))[0] if steps else start
         return _finish(state, sinks)
 
     out, lse = lax.map(one_tile, jnp.arange(tiles.count), batch_size=side_by_side)
