@@ -13,6 +13,7 @@
 #include "Softmax.h"
 #include "TilePages.h"
 #include "Update.h"
+#include "Widen.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -64,10 +65,16 @@ public:
         keys(cast<ShapedType>(op.getKeys().getType()).getDimSize(1)),
         keyDim(cast<ShapedType>(op.getQuery().getType()).getDimSize(1)),
         valueDim(cast<ShapedType>(op.getAcc().getType()).getDimSize(1)) {
-    if (reads.keys)
+    Value keyScales, valueScales;
+    if (reads.keys) {
       keyPages.emplace(builder, reads.keys);
-    if (reads.values)
+      keyScales = emitTileScales(builder, reads.keys, *keyPages);
+    }
+    if (reads.values) {
       valuePages.emplace(builder, reads.values);
+      valueScales = emitTileScales(builder, reads.values, *valuePages);
+    }
+    softmax.setScales(keyScales, valueScales);
   }
 
   void emit();
