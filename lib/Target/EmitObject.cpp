@@ -80,7 +80,9 @@ static void splitFma(llvm::Module &module, const TargetInfo &info) {
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = true;
-  tuning.SLPVectorization = true;
+  // The kernels hold the vectors that they should: joining scalars by chance
+  // would turn loads of page ids into gathers.
+  tuning.SLPVectorization = false;
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;

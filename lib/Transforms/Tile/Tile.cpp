@@ -36,6 +36,9 @@ using namespace mlir::paged_attn;
 // What can be tiled
 //===----------------------------------------------------------------------===//
 
+/// A row of a tile is unrolled into vectors.
+constexpr int64_t kMostHeadDim = 4096;
+
 /// One error at the op for what this path does not lower.
 static LogicalResult checkTileable(AttentionOp op) {
   if (!op.getScore().empty())
@@ -54,6 +57,11 @@ static LogicalResult checkTileable(AttentionOp op) {
     if (ShapedType::isDynamic(size))
       return op.emitOpError("expected ")
              << what << " to tile, got a dynamic one";
+  if (int64_t dim = std::max(op.getKeyDim(), op.getValueDim());
+      dim > kMostHeadDim)
+    return op.emitOpError("expected head dims of at most ")
+           << kMostHeadDim << " on the tiled path, got " << dim
+           << " (convert-paged-attn-to-loops lowers it)";
   return success();
 }
 
