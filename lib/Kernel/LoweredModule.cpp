@@ -212,6 +212,7 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
   pipeline.via = options.via;
   pipeline.vectorBits = options.target.vectorBits;
   pipeline.registers = options.target.registers;
+  pipeline.int8Dot = options.target.hasInt8Dot;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

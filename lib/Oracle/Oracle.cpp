@@ -137,6 +137,17 @@ private:
                  spec_.keyDim, query_.data());
     collectScores(kvLen);
     finishRow();
+    result_.queryPeak[slot_] = queryPeak();
+  }
+
+  /// |q|max / |q| of the row's query.
+  double queryPeak() const {
+    double most = 0, squares = 0;
+    for (float q : query_) {
+      most = std::max(most, std::abs(double(q)));
+      squares += double(q) * double(q);
+    }
+    return most > 0 ? most / std::sqrt(squares) : 0;
   }
 
   /// Fills `visible_`, `scores_` and `scales_` with the keys that the row
@@ -268,6 +279,7 @@ AttentionResult compute(const Problem &problem, const OracleOptions &options) {
   result.topWeight.assign(rows, 0);
   result.topScoreScale.assign(rows, 0);
   result.meanScoreScale.assign(rows, 0);
+  result.queryPeak.assign(rows, 0);
   result.numVisible.assign(rows, 0);
 
   std::vector<WorkItem> items = listItems(problem);

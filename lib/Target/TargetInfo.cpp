@@ -53,8 +53,10 @@ static void readVectors(const llvm::Triple &triple,
   if (subtarget.checkFeatures("+avx512f,+avx512vl")) {
     info.vectorBits = 512;
     info.registers = 32;
+    info.hasInt8Dot = subtarget.checkFeatures("+avx512vnni");
     return;
   }
+  info.hasInt8Dot = subtarget.checkFeatures("+avxvnni");
   info.hasFma = subtarget.checkFeatures("+fma");
   info.vectorBits = subtarget.checkFeatures("+avx") ? 256 : 128;
   info.registers = 16;

@@ -31,7 +31,8 @@ enum class Stage {
 /// Which lowering of the tile ops: the names of `--via`.
 enum class Via { Vector, Linalg, Reference };
 
-/// Reads `vector`, `linalg` or `reference`; nothing and a one-line `error` otherwise.
+/// Reads `vector`, `linalg` or `reference`; nothing and a one-line `error`
+/// otherwise.
 std::optional<Via> parseVia(std::string_view name, std::string &error);
 
 /// What the CPU pipelines need to know.
@@ -39,6 +40,7 @@ struct CpuPipelineOptions {
   Via via = Via::Vector;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
+  bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 

@@ -25,6 +25,7 @@ struct TargetInfo {
   int64_t vectorBits = 128;      ///< widest native vector: 128, 256 or 512
   int64_t registers = 16;        ///< vector registers: 16 or 32
   bool hasFma = true;            ///< fused multiply-add of f32 vectors
+  bool hasInt8Dot = false;       ///< fours of int8 into i32 (x86 vpdpbusd)
   int64_t l1Bytes = 32 * 1024;   ///< data cache of a core
   int64_t l2Bytes = 1024 * 1024; ///< second-level cache of a core
   int64_t l3Bytes = 8LL * 1024 * 1024; ///< last-level cache
