@@ -66,6 +66,8 @@ void addTileStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   tile.kvTokens = options.tile.kvTokens;
   tile.splitTokens = options.tile.splitTokens;
   tile.cores = options.cores;
+  tile.l1KiB = options.l1KiB;
+  tile.l2KiB = options.l2KiB;
   manager.addPass(createTilePass(tile));
   addCleanup(manager);
 }

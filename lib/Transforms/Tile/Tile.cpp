@@ -253,7 +253,9 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
         failed(checkOption(root, "decode-tokens", decodeTokens, 1, 64)) ||
         failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)) ||
         failed(checkOption(root, "split-tokens", splitTokens, -1, 1 << 20)) ||
-        failed(checkOption(root, "cores", cores, 0, 1 << 20)))
+        failed(checkOption(root, "cores", cores, 0, 1 << 20)) ||
+        failed(checkOption(root, "l1-kib", l1KiB, 1, 1 << 20)) ||
+        failed(checkOption(root, "l2-kib", l2KiB, 0, 1 << 20)))
       return signalPassFailure();
     IRRewriter rewriter(&getContext());
     SmallVector<AttentionOp> ops;
@@ -267,7 +269,7 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
         wrapBuffers(op, rewriter);
     }
     TilePassOptions options{queryTokens, decodeTokens, kvTokens, splitTokens,
-                            cores};
+                            cores,       l1KiB,        l2KiB};
     RewritePatternSet patterns(&getContext());
     patterns.add<TileDecode, TilePrefill, TileMixed>(&getContext(), options);
     walkAndApplyPatterns(root, std::move(patterns));
