@@ -48,7 +48,7 @@ def run_bench(program, repetitions):
         factor = MICROSECONDS[run["time_unit"]]
         entry["cpu_us"].append(run["cpu_time"] * factor)
         entry["wall_us"].append(run["real_time"] * factor)
-        for counter in ("quality", "bytes_per_page"):
+        for counter in ("label", "quality", "quality_without_cuts", "bytes_per_page"):
             if counter in run:
                 entry[counter] = run[counter]
     for entry in times.values():
