@@ -48,10 +48,10 @@ Value paged_attn::emitExp2Difference(OpBuilder &builder, Location loc, Value a,
   return math::Exp2Op::create(builder, loc, difference);
 }
 
-/// Whether the mask and [begin, end) let row position p (i32) see key position
-/// j (i32): an i1, null when everything is visible.
-static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
-                         Value j) {
+/// Whether the mask and [begin, end) let the row see the key: an i1.
+static Value emitVisible(OpBuilder &b, Location loc, MaskAttr mask,
+                         const ScoreInputs &inputs) {
+  Value p = inputs.p, j = inputs.j;
   Type i32 = b.getI32Type();
   // Positions are below 2^31 - 1: a larger size hides nothing.
   auto constant = [&](int64_t value) -> Value {
@@ -66,11 +66,10 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
   auto both = [&](Value x, Value y) -> Value {
     return arith::AndIOp::create(b, loc, x, y);
   };
-  Value begin = arith::IndexCastOp::create(b, loc, i32, op.getBegin());
-  Value end = arith::IndexCastOp::create(b, loc, i32, op.getEnd());
+  Value begin = arith::IndexCastOp::create(b, loc, i32, inputs.begin);
+  Value end = arith::IndexCastOp::create(b, loc, i32, inputs.end);
   Value visible = both(compare(arith::CmpIPredicate::sge, j, begin),
                        compare(arith::CmpIPredicate::slt, j, end));
-  MaskAttr mask = op.getMaskAttr();
   if (!mask)
     return visible;
   if (mask.getCausal())
@@ -99,21 +98,22 @@ static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
 }
 
 Value paged_attn::emitScore(OpBuilder &b, Location loc, OnlineUpdateOp op,
-                            Value s, Value p, Value j, Value slope) {
+                            const ScoreInputs &inputs) {
+  Value s = inputs.product;
   if (std::optional<APFloat> softcap = op.getSoftcap()) {
     Value factor = constant(b, loc, softcap->convertToFloat() * kLog2E);
     Value bounded = math::TanhOp::create(b, loc, s);
     s = arith::MulFOp::create(b, loc, bounded, factor);
   }
-  if (slope) {
-    Value distance = arith::SubIOp::create(b, loc, j, p);
+  if (inputs.slope) {
+    Value distance = arith::SubIOp::create(b, loc, inputs.j, inputs.p);
     Value wide = arith::SIToFPOp::create(b, loc, b.getF32Type(), distance);
-    Value bias = arith::MulFOp::create(b, loc, slope, wide);
+    Value bias = arith::MulFOp::create(b, loc, inputs.slope, wide);
     s = arith::AddFOp::create(b, loc, s, bias);
   }
   if (op.getMaskKind() != MaskKind::Boundary)
     return s;
-  Value visible = emitVisible(b, loc, op, p, j);
+  Value visible = emitVisible(b, loc, op.getMaskAttr(), inputs);
   return arith::SelectOp::create(b, loc, visible, s, constant(b, loc, kNegInf));
 }
 

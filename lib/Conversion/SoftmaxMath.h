@@ -23,11 +23,18 @@ Value emitMax(OpBuilder &builder, Location loc, Value a, Value b);
 /// 2 ^ (a - b).
 Value emitExp2Difference(OpBuilder &builder, Location loc, Value a, Value b);
 
-/// The score of row position p and key position j (i32) from the product s:
-/// softcap, ALiBi with `slope` (may be null), -inf where a boundary tile does
-/// not show j.
-Value emitScore(OpBuilder &builder, Location loc, OnlineUpdateOp op, Value s,
-                Value p, Value j, Value slope);
+/// One score of an online_update. Operands of the op are given as they are
+/// where the score is computed.
+struct ScoreInputs {
+  Value product;    ///< dot(query[r, :], keys[:, c]), f32
+  Value p, j;       ///< positions of row and key, i32
+  Value slope;      ///< of ALiBi, f32, or null
+  Value begin, end; ///< range of the op, index
+};
+
+/// Softcap, ALiBi and, in a boundary tile, -inf where j is not visible.
+Value emitScore(OpBuilder &builder, Location loc, OnlineUpdateOp op,
+                const ScoreInputs &inputs);
 
 /// 2^(m - M) / denominator, 0 where it is 0, with M = max(m, sink) and the
 /// denominator l 2^(m - M) + 2^(sink - M); without a sink (null): 1 / l.

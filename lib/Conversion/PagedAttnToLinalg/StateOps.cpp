@@ -100,8 +100,10 @@ static Value emitScores(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
   dims.push_back(kAll);
   auto body = [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
     Value j = arith::AddIOp::create(b, loc, args[1], base);
-    return emitScore(b, loc, op, args.back(), args[0], j,
-                     op.getSlopes() ? args[2] : Value());
+    Value slope = op.getSlopes() ? args[2] : Value();
+    return emitScore(
+        b, loc, op,
+        {args.back(), args[0], j, slope, op.getBegin(), op.getEnd()});
   };
   return LinalgMath(builder, loc).elementwise(ins, scores, dims, body);
 }
