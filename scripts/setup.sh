@@ -10,11 +10,15 @@ REQUIRED=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools # MLIR, lit, FileCheck
   clang-22 lld-22
   libtbb-dev libxxhash-dev # the executor and the runtime
+  libvulkan-dev            # headers of the Vulkan driver of the runtime
   libgtest-dev             # tests
 )
 # Faster rebuilds, formatting, benchmarks: installed beside the others when that
 # can be done, never a reason to stop.
-OPTIONAL=(ccache clang-format-22 libbenchmark-dev)
+# Tests of GPU code run where there is a Vulkan device in software and a
+# validator of SPIR-V.
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev
+  libvulkan1 mesa-vulkan-drivers spirv-tools)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -2,6 +2,7 @@
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
 import platform
+import shutil
 
 import lit.formats
 
@@ -13,6 +14,18 @@ config.suffixes = [".mlir", ".test"]
 if platform.machine() in ("x86_64", "AMD64"):
     config.available_features.add("x86")
 config.excludes = ["CMakeLists.txt", "Inputs"]
+
+# Tools and drivers that only some tests need: without them those are
+# unsupported.
+for tool in ("spirv-val", "ptxas"):
+    if shutil.which(tool):
+        config.available_features.add(tool)
+# A Vulkan device in software; %vulkan runs a command on it. Its subgroups have
+# LP_NATIVE_VECTOR_WIDTH / 32 lanes.
+LAVAPIPE = f"/usr/share/vulkan/icd.d/lvp_icd.{platform.machine()}.json"
+if os.path.exists(LAVAPIPE):
+    config.available_features.add("vulkan")
+config.substitutions.append(("%vulkan", f"env VK_ICD_FILENAMES={LAVAPIPE}"))
 
 # %mlir_lib_dir: for mlir-runner -shared-libs=.
 config.substitutions.append(("%mlir_lib_dir", config.llvm_lib_dir))

@@ -34,9 +34,9 @@ using namespace mlir;
 using namespace mlir::paged_attn;
 
 /// New tokens and keys of a tile. Rows of a tile beyond those of a subgroup are
-/// further blocks of the grid that read the same pages, so a tile of few
-/// tokens costs little; 16 keys are one page of the usual size.
-constexpr int64_t kQueryTokens = 8, kDecodeTokens = 4, kKeys = 16;
+/// further blocks of the grid that end at once where there are no rows, so one
+/// tile serves prefill and decode; 16 keys are one page of the usual size.
+constexpr int64_t kQueryTokens = 8, kKeys = 16;
 
 namespace {
 
@@ -55,14 +55,15 @@ void addTileStage(OpPassManager &manager) {
   manager.addPass(bufferization::createDropEquivalentBufferResultsPass());
   addCleanup(manager);
   SelectModePassOptions select;
-  select.decodeTokens = kDecodeTokens;
+  select.decodeTokens = kQueryTokens;
   manager.addPass(createSelectModePass(select));
   TilePassOptions tile;
   tile.queryTokens = kQueryTokens;
-  tile.decodeTokens = kDecodeTokens;
+  tile.decodeTokens = kQueryTokens;
   tile.kvTokens = kKeys;
   manager.addPass(createTilePass(tile));
-  addCleanup(manager);
+  // No canonicalization: it would inline work loops of one item.
+  manager.addPass(createCSEPass());
 }
 
 /// Level 2 to 3c.
@@ -71,13 +72,26 @@ void addKernelStage(OpPassManager &manager, const GPUPipelineOptions &options) {
   convert.subgroupSize = options.subgroupSize;
   // SPIR-V for Vulkan has vectors of at most 4 elements.
   convert.loadElements = options.target == GPUTarget::Spirv ? 4 : 8;
+  // Fewer lanes hold more of each row.
+  convert.rows = options.subgroupSize >= 32 ? 8 : 4;
   manager.addPass(createConvertPagedAttnToGPUPass(convert));
   addCleanup(manager);
 }
 
+/// exp2 is an instruction of every target; the rest is arithmetic.
+void addMath(OpPassManager &manager, StringRef target) {
+  LowerMathPassOptions math;
+  math.keepExp2 = true;
+  manager.addPass(createLowerMathPass(math));
+  LowerKernelMathPassOptions instructions;
+  instructions.target = target.str();
+  manager.addNestedPass<gpu::GPUModuleOp>(
+      createLowerKernelMathPass(instructions));
+}
+
 /// Level 3c to a SPIR-V module.
 void addSpirvStage(OpPassManager &manager) {
-  manager.addPass(createLowerMathPass());
+  addMath(manager, "spirv");
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true; // bf16 is integers here
   manager.addNestedPass<gpu::GPUModuleOp>(
@@ -102,12 +116,7 @@ void addSpirvStage(OpPassManager &manager) {
 /// Level 3c to the LLVM dialect of NVPTX or AMDGPU.
 void addLLVMStage(OpPassManager &manager, const GPUPipelineOptions &options) {
   bool isNvidia = options.target == GPUTarget::NVPTX;
-  LowerKernelMathPassOptions math;
-  math.target = isNvidia ? "nvptx" : "amdgpu";
-  // exp2 is an instruction; what is left becomes fma, an intrinsic.
-  manager.addNestedPass<gpu::GPUModuleOp>(createLowerKernelMathPass(math));
-  manager.addPass(createLowerMathPass());
-  manager.addNestedPass<gpu::GPUModuleOp>(createLowerKernelMathPass(math));
+  addMath(manager, isNvidia ? "nvptx" : "amdgpu");
   manager.addPass(createLowerKernelMemoryPass());
   addCleanup(manager);
   OpPassManager &kernels = manager.nest<gpu::GPUModuleOp>();
@@ -208,8 +217,12 @@ void paged_attn::buildGPUPipeline(OpPassManager &manager,
   if (stage == GPUStage::Tiled)
     return;
   addKernelStage(manager, options);
-  if (stage == GPUStage::GPU)
-    return;
+  if (stage == GPUStage::Device)
+    buildDevicePipeline(manager, options);
+}
+
+void paged_attn::buildDevicePipeline(OpPassManager &manager,
+                                     const GPUPipelineOptions &options) {
   if (options.target == GPUTarget::Spirv)
     addSpirvStage(manager);
   else

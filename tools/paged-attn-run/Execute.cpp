@@ -154,10 +154,10 @@ void bench(const oracle::Problem &problem, BoundCall &call,
 
 } // namespace
 
-std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
-                                           const RunOptions &options,
-                                           const CompiledKernel *shared,
-                                           std::string &error) {
+std::optional<oracle::Problem>
+paged_attn_run::makeProblem(const Configuration &configuration,
+                            const RunOptions &options,
+                            const FunctionInfo &function, std::string &error) {
   std::optional<oracle::ProblemSpec> spec =
       makeSpec(configuration, options, error);
   if (!spec)
@@ -165,6 +165,21 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   error = spec->validate();
   if (!error.empty())
     return std::nullopt;
+  applyStaticSizes(function, configuration.kernel, *spec);
+  return oracle::makeProblem(*spec, configuration.seed, error);
+}
+
+void paged_attn_run::judgeOutcome(const oracle::Problem &problem,
+                                  const RunOptions &options, Outcome &outcome) {
+  setCost(problem, outcome);
+  if (options.check)
+    check(problem, options.numThreads, outcome);
+}
+
+std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
+                                           const RunOptions &options,
+                                           const CompiledKernel *shared,
+                                           std::string &error) {
   std::unique_ptr<CompiledKernel> owned;
   if (!shared) {
     owned = CompiledKernel::compile(buildModule(configuration.kernel), "spec",
@@ -174,12 +189,10 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
     shared = owned.get();
   }
   const FunctionInfo *function =
-      findFunction(*shared, configuration.kernel.name);
+      findFunction(shared->getFunctions(), configuration.kernel.name);
   assert(function && "specs name public functions");
-  applyStaticSizes(*function, configuration.kernel, *spec);
-
   std::optional<oracle::Problem> problem =
-      oracle::makeProblem(*spec, configuration.seed, error);
+      makeProblem(configuration, options, *function, error);
   if (!problem)
     return std::nullopt;
   Arguments arguments = makeArguments(*problem);
@@ -192,10 +205,8 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
 
   Executor executor(options.numThreads);
   Outcome outcome;
-  setCost(*problem, outcome);
   outcome.seconds = timeCall(*call, executor);
-  if (options.check)
-    check(*problem, options.numThreads, outcome);
+  judgeOutcome(*problem, options, outcome);
   if (options.bench)
     bench(*problem, *call, executor, outcome);
   return outcome;

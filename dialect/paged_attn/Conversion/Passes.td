@@ -109,9 +109,9 @@ def LowerKernelMemoryPass
 def LowerKernelMathPass : Pass<"paged-attn-lower-kernel-math"> {
   let summary = "level 3c to 4: exp2 and fma of kernels become instructions";
   let description = [{
-    Input: kernels with `math.exp2` and `math.fma` on f32. Output: the
-    instruction of the target and `llvm.intr.fma`. Everything else is left to
-    `paged-attn-lower-math`; no call into a device library remains.
+    Input: kernels after `paged-attn-lower-math{keep-exp2}`. Output: exp2 as
+    the instruction of the target, exact at 0 and for infinities, and (but for
+    spirv) `llvm.intr.fma`; no call into a device library remains.
 
     ```mlir
     %y = math.exp2 %x : f32
@@ -121,8 +121,9 @@ def LowerKernelMathPass : Pass<"paged-attn-lower-kernel-math"> {
   }];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"nvptx\"",
-           "nvptx or amdgpu">];
-  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::ROCDL::ROCDLDialect"];
+           "nvptx, amdgpu or spirv">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::ROCDL::ROCDLDialect", "::mlir::spirv::SPIRVDialect"];
 }
 
 def FinishSpirvPass : Pass<"paged-attn-finish-spirv", "::mlir::spirv::ModuleOp"> {

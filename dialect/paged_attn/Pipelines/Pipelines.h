@@ -79,6 +79,10 @@ struct GPUPipelineOptions {
 void buildGPUPipeline(OpPassManager &manager, const GPUPipelineOptions &options,
                       GPUStage stage);
 
+/// Adds the passes from GPUStage::GPU to GPUStage::Device.
+void buildDevicePipeline(OpPassManager &manager,
+                         const GPUPipelineOptions &options);
+
 /// Registers paged-attn-spirv, paged-attn-nvvm and paged-attn-rocdl.
 void registerGPUPipelines();
 

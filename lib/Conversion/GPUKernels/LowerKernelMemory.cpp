@@ -318,8 +318,8 @@ LogicalResult KernelLowering::run() {
               : arith::ConstantIndexOp::create(builder, size).getResult());
     buffer.isWritten = llvm::any_of(
         old.getUsers(), llvm::IsaPred<memref::StoreOp, vector::StoreOp>);
-    for (Operation *user :
-         llvm::make_early_inc_range(llvm::to_vector(old.getUsers())))
+    SmallVector<Operation *> users(old.getUsers());
+    for (Operation *user : users)
       if (failed(lowerUser(user, type, buffer)))
         return failure();
   }

@@ -56,13 +56,14 @@ LogicalResult KernelBody::emitForall(scf::ForallOp forall) {
                                 std::min(options.rows, mostRows(forall)));
   lanes =
       std::make_unique<Lanes>(e, options.subgroupSize, layouts.key.lanesPerRow);
-  head = gpu::BlockIdOp::create(e, gpu::Dimension::y);
   firstRow = e.index(0);
   if (countRowBlocks(forall, options) > 1)
     firstRow = e.mul(gpu::BlockIdOp::create(e, gpu::Dimension::z),
                      e.index(options.rows));
-  scalars[forall.getInductionVar(0)] = item;
-  scalars[forall.getInductionVar(1)] = head;
+  Value place[] = {item, gpu::BlockIdOp::create(e, gpu::Dimension::y)};
+  for (auto [variable, block] :
+       llvm::zip_first(forall.getInductionVars(), place))
+    scalars[variable] = block;
   for (auto [arg, out] :
        llvm::zip_equal(forall.getRegionIterArgs(), forall.getOutputs()))
     views[arg] = view(out);

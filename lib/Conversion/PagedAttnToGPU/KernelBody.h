@@ -104,8 +104,9 @@ private:
   gpu::GPUFuncOp kernel;
   std::unique_ptr<Lanes> lanes;
   TileLayouts layouts;
-  Value item, head, firstRow; ///< of the block; firstRow: of its tiles' rows
-  Value hasRows; ///< null, or whether the block has rows of the current tile
+  Value item;     ///< of the block: its x
+  Value firstRow; ///< of the block in its tiles
+  Value hasRows;  ///< null, or whether the block has rows of the current tile
   SmallVector<Value> operands;
   DenseMap<Value, Value> scalars;
   DenseMap<Value, View> views;

@@ -52,6 +52,7 @@ private:
   gpu::GPUFuncOp createKernel(Location loc, StringRef what);
   void launch(Emitter &host, gpu::GPUFuncOp kernel, ArrayRef<Value> grid,
               ValueRange operands);
+  void lowerSizes();
   void eraseTensors();
 
   func::FuncOp function;
@@ -99,9 +100,9 @@ LogicalResult FunctionKernels::convertForall(scf::ForallOp op) {
       return host.index(*constant);
     return cast<Value>(value);
   };
+  Value heads = op.getRank() == 2 ? bound(bounds[1]) : host.index(1);
   Value blocks = host.index(KernelBody::countRowBlocks(op, options));
-  launch(host, kernel, {bound(bounds[0]), bound(bounds[1]), blocks},
-         body.getOperands());
+  launch(host, kernel, {bound(bounds[0]), heads, blocks}, body.getOperands());
   return success();
 }
 
@@ -154,7 +155,26 @@ LogicalResult FunctionKernels::convert(Operation *op) {
             "expected tile ops, append or merge_states, got an op that is not "
             "lowered to gpu (attention: run paged-attn-tile first)");
       })
+      .Case<LoadQueryOp, LoadTileOp, OnlineUpdateOp, CombineOp, FinalizeOp>(
+          [](auto op) {
+            return op.emitOpError("expected tile ops inside scf.forall over "
+                                  "work items, got one outside");
+          })
       .Default([](Operation *) { return success(); });
+}
+
+/// Sizes of tensors that stand for buffers become sizes of the buffers.
+void FunctionKernels::lowerSizes() {
+  function.walk([](tensor::DimOp op) {
+    auto toTensor = op.getSource().getDefiningOp<bufferization::ToTensorOp>();
+    if (!toTensor)
+      return;
+    OpBuilder builder(op);
+    Value size = memref::DimOp::create(builder, op.getLoc(),
+                                       toTensor.getBuffer(), op.getIndex());
+    op.replaceAllUsesWith(size);
+    op.erase();
+  });
 }
 
 /// What level 2 leaves on the host: the kernels work on the buffers.
@@ -171,6 +191,7 @@ void FunctionKernels::eraseTensors() {
 }
 
 LogicalResult FunctionKernels::convert() {
+  lowerSizes();
   Block &body = function.getBody().front();
   for (Operation &op : llvm::make_early_inc_range(body))
     if (failed(convert(&op)))
