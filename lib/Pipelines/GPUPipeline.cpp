@@ -52,7 +52,6 @@ void addTileStage(OpPassManager &manager) {
   bufferize.functionBoundaryTypeConversion =
       bufferization::LayoutMapOption::IdentityLayoutMap;
   manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
-  manager.addPass(bufferization::createDropEquivalentBufferResultsPass());
   addCleanup(manager);
   SelectModePassOptions select;
   select.decodeTokens = kQueryTokens;
@@ -72,8 +71,6 @@ void addKernelStage(OpPassManager &manager, const GPUPipelineOptions &options) {
   convert.subgroupSize = options.subgroupSize;
   // SPIR-V for Vulkan has vectors of at most 4 elements.
   convert.loadElements = options.target == GPUTarget::Spirv ? 4 : 8;
-  // Fewer lanes hold more of each row.
-  convert.rows = options.subgroupSize >= 32 ? 8 : 4;
   manager.addPass(createConvertPagedAttnToGPUPass(convert));
   addCleanup(manager);
 }

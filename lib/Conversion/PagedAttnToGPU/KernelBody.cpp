@@ -41,8 +41,7 @@ static int64_t mostRows(scf::ForallOp forall) {
   return most;
 }
 
-int64_t KernelBody::countRowBlocks(scf::ForallOp forall,
-                                   const LaneOptions &options) {
+int64_t KernelBody::countRowBlocks(scf::ForallOp forall) const {
   return llvm::divideCeil(mostRows(forall), options.rows);
 }
 
@@ -52,12 +51,12 @@ LogicalResult KernelBody::emitForall(scf::ForallOp forall) {
       [&](LoadTileOp op) { (op.getPart() == Part::Key ? key : value) = op; });
   if (!key || !value)
     return forall.emitError("expected work items of attention, got none");
-  layouts = TileLayouts::choose(options, key, value,
-                                std::min(options.rows, mostRows(forall)));
+  options.rows = TileLayouts::fitRows(options, key, value, mostRows(forall));
+  layouts = TileLayouts::choose(options, key, value, options.rows);
   lanes =
       std::make_unique<Lanes>(e, options.subgroupSize, layouts.key.lanesPerRow);
   firstRow = e.index(0);
-  if (countRowBlocks(forall, options) > 1)
+  if (countRowBlocks(forall) > 1)
     firstRow = e.mul(gpu::BlockIdOp::create(e, gpu::Dimension::z),
                      e.index(options.rows));
   Value place[] = {item, gpu::BlockIdOp::create(e, gpu::Dimension::y)};

@@ -57,9 +57,9 @@ public:
   /// dimension.
   LogicalResult emitFill(linalg::FillOp fill);
 
-  /// Blocks of rows that the tiles of `forall` need: the grid's z.
-  static int64_t countRowBlocks(scf::ForallOp forall,
-                                const LaneOptions &options);
+  /// Blocks of rows that the tiles of `forall` need, the grid's z; after
+  /// emitForall.
+  int64_t countRowBlocks(scf::ForallOp forall) const;
 
   /// Values of the host function that the arguments stand for, in order.
   ArrayRef<Value> getOperands() const { return operands; }

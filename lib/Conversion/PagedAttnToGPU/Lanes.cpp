@@ -18,9 +18,10 @@ using namespace mlir::paged_attn;
 
 /// Bytes of the widest load of all targets.
 constexpr int64_t kMostLoadBytes = 16;
-/// Registers of a lane for the query rows and accumulators of its tile; more
-/// than half of what the targets have leaves none for keys and values.
-constexpr int64_t kMostRowRegisters = 128;
+/// Registers of a lane for the query rows and accumulators of its tile. Scores,
+/// keys, values and addresses take at least as many; no target has more than
+/// 256.
+constexpr int64_t kMostRowRegisters = 48;
 
 int64_t RowLayout::numChunks() const {
   return llvm::divideCeil(dim, width * lanesPerRow);
@@ -55,13 +56,28 @@ TileLayouts TileLayouts::choose(const LaneOptions &options, LoadTileOp key,
     int64_t pieces = std::min(k.dim / k.width, v.dim / v.width);
     return std::min(options.subgroupSize, floorPowerOfTwo(pieces));
   };
-  while (lanes() < options.subgroupSize && k.width * v.width > 1 &&
-         numRows * (k.dim + v.dim) / lanes() > kMostRowRegisters) {
+  k.lanesPerRow = v.lanesPerRow = lanes();
+  while (k.lanesPerRow < options.subgroupSize && k.width * v.width > 1 &&
+         layouts.countRegisters(numRows) > kMostRowRegisters) {
     RowLayout &wider = k.width >= v.width ? k : v;
     wider.width /= 2;
+    k.lanesPerRow = v.lanesPerRow = lanes();
   }
-  k.lanesPerRow = v.lanesPerRow = lanes();
   return layouts;
+}
+
+int64_t TileLayouts::countRegisters(int64_t numRows) const {
+  return numRows *
+         (key.numChunks() * key.width + value.numChunks() * value.width);
+}
+
+int64_t TileLayouts::fitRows(const LaneOptions &options, LoadTileOp key,
+                             LoadTileOp value, int64_t numRows) {
+  int64_t rows = std::min(options.rows, numRows);
+  while (rows > 1 && choose(options, key, value, rows).countRegisters(rows) >
+                         kMostRowRegisters)
+    rows = llvm::divideCeil(rows, 2);
+  return rows;
 }
 
 //===----------------------------------------------------------------------===//

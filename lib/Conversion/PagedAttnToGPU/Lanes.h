@@ -46,6 +46,12 @@ struct TileLayouts {
 
   static TileLayouts choose(const LaneOptions &options, LoadTileOp key,
                             LoadTileOp value, int64_t numRows);
+  /// Rows out of `numRows` that a subgroup can hold, at most those of the
+  /// options, at least 1.
+  static int64_t fitRows(const LaneOptions &options, LoadTileOp key,
+                         LoadTileOp value, int64_t numRows);
+  /// Registers of a lane for query and accumulator of `numRows` rows.
+  int64_t countRegisters(int64_t numRows) const;
 };
 
 /// Emits values of one lane.

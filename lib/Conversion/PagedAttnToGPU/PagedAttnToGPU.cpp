@@ -10,6 +10,7 @@
 
 #include "paged_attn/Conversion/Passes.h"
 
+#include "../../Transforms/ArgumentResults.h"
 #include "CacheKernels.h"
 #include "KernelBody.h"
 
@@ -101,7 +102,7 @@ LogicalResult FunctionKernels::convertForall(scf::ForallOp op) {
     return cast<Value>(value);
   };
   Value heads = op.getRank() == 2 ? bound(bounds[1]) : host.index(1);
-  Value blocks = host.index(KernelBody::countRowBlocks(op, options));
+  Value blocks = host.index(body.countRowBlocks(op));
   launch(host, kernel, {bound(bounds[0]), heads, blocks}, body.getOperands());
   return success();
 }
@@ -237,8 +238,7 @@ struct ConvertPagedAttnToGPUPass
         llvm::any_of(function.getArgumentTypes(), llvm::IsaPred<TensorType>))
       return function.emitError(
           "expected a function on buffers without results, got tensors or "
-          "results (run one-shot-bufferize and drop-equivalent-buffer-results "
-          "first)");
+          "results of its own (run one-shot-bufferize first)");
     for (Type type : function.getArgumentTypes())
       if (auto buffer = dyn_cast<MemRefType>(type);
           buffer && !buffer.getLayout().isIdentity())
@@ -266,10 +266,12 @@ struct ConvertPagedAttnToGPUPass
                   builder.getUnitAttr());
     SymbolTable symbols(module);
     LaneOptions options{subgroupSize, loadElements, rows};
-    for (func::FuncOp function : functions)
+    for (func::FuncOp function : functions) {
+      dropArgumentResults(function, root);
       if (failed(checkFunction(function)) ||
           failed(FunctionKernels(function, module, symbols, options).convert()))
         return signalPassFailure();
+    }
   }
 };
 } // namespace
