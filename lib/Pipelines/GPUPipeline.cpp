@@ -23,6 +23,7 @@
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/Transforms/Passes.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -97,6 +98,9 @@ void addSpirvStage(OpPassManager &manager) {
   memory.abi = "spirv";
   manager.addPass(createLowerKernelMemoryPass(memory));
   addCleanup(manager);
+  // The conversion of scf.for leaves the results of a loop without iterations
+  // undefined; that of scf.while does not.
+  manager.addNestedPass<gpu::GPUModuleOp>(createForToWhileLoopPass());
   manager.addNestedPass<gpu::GPUModuleOp>(createConvertMathToSPIRVPass());
   std::unique_ptr<Pass> convert = createConvertGPUToSPIRVPass();
   LogicalResult parsed = convert->initializeOptions(

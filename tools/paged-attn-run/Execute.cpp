@@ -26,10 +26,11 @@ constexpr double kBenchSeconds = 2.0;
 constexpr int kBenchRounds = 5;
 constexpr int kMaxBenchRounds = 200;
 
-/// The problem of a configuration.
-std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
-                                            const RunOptions &options,
-                                            std::string &error) {
+} // namespace
+
+std::optional<oracle::ProblemSpec>
+paged_attn_run::makeSpec(const Configuration &configuration,
+                         const RunOptions &options, std::string &error) {
   std::optional<oracle::ProblemSpec> spec =
       makeProblemSpec(configuration.kernel, error);
   if (!spec)
@@ -46,8 +47,13 @@ std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
   if (options.bench && !options.check)
     spec->poison = oracle::Poison::None;
   spec->hugePages = options.bench;
+  error = spec->validate();
+  if (!error.empty())
+    return std::nullopt;
   return spec;
 }
+
+namespace {
 
 //===----------------------------------------------------------------------===//
 // Cost of a call
@@ -154,21 +160,6 @@ void bench(const oracle::Problem &problem, BoundCall &call,
 
 } // namespace
 
-std::optional<oracle::Problem>
-paged_attn_run::makeProblem(const Configuration &configuration,
-                            const RunOptions &options,
-                            const FunctionInfo &function, std::string &error) {
-  std::optional<oracle::ProblemSpec> spec =
-      makeSpec(configuration, options, error);
-  if (!spec)
-    return std::nullopt;
-  error = spec->validate();
-  if (!error.empty())
-    return std::nullopt;
-  applyStaticSizes(function, configuration.kernel, *spec);
-  return oracle::makeProblem(*spec, configuration.seed, error);
-}
-
 void paged_attn_run::judgeOutcome(const oracle::Problem &problem,
                                   const RunOptions &options, Outcome &outcome) {
   setCost(problem, outcome);
@@ -180,6 +171,10 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
                                            const RunOptions &options,
                                            const CompiledKernel *shared,
                                            std::string &error) {
+  std::optional<oracle::ProblemSpec> spec =
+      makeSpec(configuration, options, error);
+  if (!spec)
+    return std::nullopt;
   std::unique_ptr<CompiledKernel> owned;
   if (!shared) {
     owned = CompiledKernel::compile(buildModule(configuration.kernel), "spec",
@@ -191,8 +186,9 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   const FunctionInfo *function =
       findFunction(shared->getFunctions(), configuration.kernel.name);
   assert(function && "specs name public functions");
+  applyStaticSizes(*function, configuration.kernel, *spec);
   std::optional<oracle::Problem> problem =
-      makeProblem(configuration, options, *function, error);
+      oracle::makeProblem(*spec, configuration.seed, error);
   if (!problem)
     return std::nullopt;
   Arguments arguments = makeArguments(*problem);

@@ -125,6 +125,10 @@ std::optional<Outcome>
 paged_attn_run::runOnVulkan(const Configuration &configuration,
                             const RunOptions &options, const GPUProgram *shared,
                             std::string &error) {
+  std::optional<oracle::ProblemSpec> spec =
+      makeSpec(configuration, options, error);
+  if (!spec)
+    return std::nullopt;
   VulkanDevice &device = *options.vulkan;
   std::unique_ptr<GPUProgram> owned;
   if (!shared) {
@@ -137,8 +141,9 @@ paged_attn_run::runOnVulkan(const Configuration &configuration,
   const FunctionInfo *function =
       findFunction(shared->getFunctions(), configuration.kernel.name);
   assert(function && "specs name public functions");
+  applyStaticSizes(*function, configuration.kernel, *spec);
   std::optional<oracle::Problem> problem =
-      makeProblem(configuration, options, *function, error);
+      oracle::makeProblem(*spec, configuration.seed, error);
   if (!problem)
     return std::nullopt;
   Arguments arguments = makeArguments(*problem);

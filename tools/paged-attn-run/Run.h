@@ -78,11 +78,10 @@ Configuration drawConfiguration(uint64_t seed);
 /// The configuration in one line, for messages.
 std::string describe(const Configuration &configuration);
 
-/// The problem of `configuration` for a compiled `function`, or nothing and an
-/// error.
-std::optional<oracle::Problem>
-makeProblem(const Configuration &configuration, const RunOptions &options,
-            const compiler::FunctionInfo &function, std::string &error);
+/// What the problem of `configuration` looks like, or nothing and an error.
+std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
+                                            const RunOptions &options,
+                                            std::string &error);
 /// Sets what `problem` costs at least and, with check, how good its outputs
 /// are.
 void judgeOutcome(const oracle::Problem &problem, const RunOptions &options,
