@@ -34,14 +34,24 @@ std::optional<GPUTarget> paged_attn::parseGPUTarget(std::string_view name) {
       .Default(std::nullopt);
 }
 
+const char *paged_attn::getBinaryName(GPUTarget target) {
+  switch (target) {
+  case GPUTarget::Spirv:
+    return "spv";
+  case GPUTarget::NVPTX:
+    return "ptx";
+  case GPUTarget::AMDGPU:
+    return "hsaco";
+  }
+  llvm_unreachable("a target of the enum");
+}
+
 std::optional<GPUEmit> paged_attn::parseGPUEmit(std::string_view name,
                                                 GPUTarget target,
                                                 std::string &error) {
   bool isSpirv = target == GPUTarget::Spirv;
-  StringRef binary = isSpirv                      ? "spv"
-                     : target == GPUTarget::NVPTX ? "ptx"
-                                                  : "hsaco";
-  if (name.empty() || name == std::string_view(binary))
+  std::string binary = getBinaryName(target);
+  if (name == binary)
     return GPUEmit::Binary;
   auto emit = llvm::StringSwitch<std::optional<GPUEmit>>(name)
                   .Case("tiled", GPUEmit::Tiled)
@@ -54,8 +64,8 @@ std::optional<GPUEmit> paged_attn::parseGPUEmit(std::string_view name,
       !(isSpirv && (*emit == GPUEmit::LLVMIR || *emit == GPUEmit::LLVM)))
     return emit;
   error = "expected emit to be tiled, gpu, " +
-          std::string(isSpirv ? "asm or " : "llvm, llvmir, asm or ") +
-          binary.str() + " for this target, got '" + std::string(name) + "'";
+          std::string(isSpirv ? "asm or " : "llvm, llvmir, asm or ") + binary +
+          " for this target, got '" + std::string(name) + "'";
   return std::nullopt;
 }
 

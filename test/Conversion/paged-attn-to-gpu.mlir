@@ -1,5 +1,5 @@
 // Level 2 to 3c: kernels of one subgroup and their launches.
-// RUN: paged-attn-opt %s -split-input-file --paged-attn-tile="decode-tokens=1 kv-tokens=16" --cse \
+// RUN: paged-attn-opt %s -split-input-file --paged-attn-tile="query-tokens=4 decode-tokens=1 kv-tokens=16" --cse \
 // RUN:   --convert-paged-attn-to-gpu="subgroup-size=16 load-elements=4" --canonicalize --cse | FileCheck %s
 
 // One row of 16 f32 is 4 lanes of 4 elements: 4 groups of lanes, one key each,

@@ -65,9 +65,13 @@ Source readInput(std::string &error) {
   return nullptr;
 }
 
+/// What --emit says, or `otherwise` where it is not given.
+std::string emitOr(const char *otherwise) {
+  return emitName.getNumOccurrences() ? emitName.getValue() : otherwise;
+}
+
 std::optional<std::string> compileForCPU(std::string &error) {
-  std::string name = emitName.empty() ? "obj" : emitName.getValue();
-  std::optional<Emit> emit = parseEmit(name, error);
+  std::optional<Emit> emit = parseEmit(emitOr("obj"), error);
   CompileOptions options;
   std::optional<Via> via = parseVia(viaName.getValue(), error);
   if (!emit || !via)
@@ -86,7 +90,7 @@ std::optional<std::string> compileForCPU(std::string &error) {
 
 std::optional<std::string> compileForGPU(GPUTarget target, std::string &error) {
   std::optional<GPUEmit> emit =
-      parseGPUEmit(emitName.getValue(), target, error);
+      parseGPUEmit(emitOr(getBinaryName(target)), target, error);
   if (!emit)
     return std::nullopt;
   std::optional<GPUPipelineOptions> options =

@@ -27,8 +27,11 @@ enum class GPUEmit {
 /// Reads nvptx, amdgpu or spirv; nothing for other names.
 std::optional<GPUTarget> parseGPUTarget(std::string_view name);
 
-/// Reads a name of `--emit` for `target`; an empty one is its binary. Nothing
-/// and a one-line `error` for what the target does not have.
+/// The name of `--emit` for the binary of `target`: ptx, hsaco or spv.
+const char *getBinaryName(GPUTarget target);
+
+/// Reads a name of `--emit` for `target`. Nothing and a one-line `error` for
+/// what the target does not have.
 std::optional<GPUEmit> parseGPUEmit(std::string_view name, GPUTarget target,
                                     std::string &error);
 
