@@ -12,12 +12,13 @@ REQUIRED=(
   libtbb-dev libxxhash-dev # the executor and the runtime
   libvulkan-dev            # headers of the Vulkan driver of the runtime
   libgtest-dev             # tests
+  python3-numpy            # the benchmark's driver and its test
 )
-# Faster rebuilds, formatting, benchmarks: installed beside the others when that
-# can be done, never a reason to stop.
-# Tests of GPU code run where there is a Vulkan device in software and a
-# validator of SPIR-V.
-OPTIONAL=(ccache clang-format-22 libbenchmark-dev
+# Faster rebuilds, formatting, benchmarks, the Python package, kernels for AArch64 run by qemu, a
+# Vulkan device in software and a validator of SPIR-V (what needs them is skipped without):
+# installed beside the others when that can be done, never a reason to stop.
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev python3-dev python3-venv
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
   libvulkan1 mesa-vulkan-drivers spirv-tools)
 
 is_installed() {

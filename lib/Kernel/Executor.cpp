@@ -9,7 +9,7 @@
 #include "paged_attn/Kernel/Executor.h"
 
 #include <algorithm>
-#include <oneapi/tbb/blocked_range.h>
+#include <atomic>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
@@ -20,16 +20,19 @@ using namespace mlir::paged_attn;
 namespace {
 
 /// Pieces per thread: enough to even out ragged lengths, few enough that a
-/// piece outweighs its scheduling (about a microsecond).
+/// piece outweighs its counter (well below a microsecond).
 constexpr int64_t kPiecesPerThread = 32;
 
 } // namespace
 
 struct Executor::Impl {
   explicit Impl(int numThreads)
-      : numThreads(numThreads),
-        limit(oneapi::tbb::global_control::max_allowed_parallelism, numThreads),
-        arena(numThreads), handle{this, &Impl::run} {}
+      : numThreads(numThreads), arena(numThreads), handle{this, &Impl::run} {
+    // Only what the machine lacks is asked for: a limit holds for the process.
+    if (numThreads > oneapi::tbb::info::default_concurrency())
+      limit = std::make_unique<oneapi::tbb::global_control>(
+          oneapi::tbb::global_control::max_allowed_parallelism, numThreads);
+  }
 
   static void run(void *context, WorkFunction work, void *data,
                   int64_t numItems) {
@@ -38,18 +41,25 @@ struct Executor::Impl {
       return;
     int64_t grain =
         std::max<int64_t>(1, numItems / (self->numThreads * kPiecesPerThread));
+    // Pieces are handed out in order: kernels put their longest items first,
+    // and halving ranges would start with the shortest ones too.
+    std::atomic<int64_t> next{0};
+    auto drain = [&](int) {
+      int64_t begin;
+      while ((begin = next.fetch_add(grain, std::memory_order_relaxed)) <
+             numItems)
+        work(data, begin, std::min(begin + grain, numItems));
+    };
+    int numWorkers = static_cast<int>(
+        std::min<int64_t>(self->numThreads, (numItems + grain - 1) / grain));
     self->arena.execute([&] {
-      oneapi::tbb::parallel_for(
-          oneapi::tbb::blocked_range<int64_t>(0, numItems, grain),
-          [&](const oneapi::tbb::blocked_range<int64_t> &range) {
-            work(data, range.begin(), range.end());
-          },
-          oneapi::tbb::simple_partitioner());
+      oneapi::tbb::parallel_for(0, numWorkers, 1, drain,
+                                oneapi::tbb::simple_partitioner());
     });
   }
 
   int numThreads;
-  oneapi::tbb::global_control limit;
+  std::unique_ptr<oneapi::tbb::global_control> limit;
   oneapi::tbb::task_arena arena;
   ExecutorHandle handle;
 };

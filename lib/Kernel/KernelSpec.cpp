@@ -90,6 +90,8 @@ private:
   }
   void writePools();
   void writeTables();
+  void writeScale(const char *keyword, const char *name,
+                  std::optional<int64_t> rank);
   void writeOuts();
   void writeAttributes();
 
@@ -120,16 +122,36 @@ void Writer::writeTables() {
   clause("lens", "kv_lens", memref({batch}, spec.indexType));
   if (spec.hasQueryStarts)
     clause("starts", "query_starts", memref({starts}, spec.indexType));
+  if (spec.hasQueryOffsets)
+    clause("offsets", "query_offsets", memref({batch}, spec.indexType));
   if (spec.keyLayout.dims.find('l') != std::string::npos ||
       (spec.pools == Pools::Separate &&
        spec.valueLayout.dims.find('l') != std::string::npos)) {
     declare("layer", "index");
     op += " layer(%layer)";
   }
+  writeScale("k_scale", "k_scale", spec.keyScaleRank);
+  writeScale("v_scale", "v_scale", spec.valueScaleRank);
   if (spec.hasAlibi)
     clause("alibi", "alibi_slopes", memref({spec.numHeads}, "f32"));
   if (spec.hasSinks)
     clause("sinks", "sinks", memref({spec.numHeads}, "f32"));
+  if (!spec.biasType.empty())
+    clause(
+        "bias", "bias",
+        memref({spec.numTokens, spec.biasHeads, kDynamicSize}, spec.biasType));
+}
+
+void Writer::writeScale(const char *keyword, const char *name,
+                        std::optional<int64_t> rank) {
+  if (!rank)
+    return;
+  std::vector<int64_t> sizes;
+  if (*rank == 1)
+    sizes = {spec.numKVHeads};
+  else if (*rank == 3)
+    sizes = {kDynamicSize, spec.pageSize, spec.numKVHeads};
+  clause(keyword, name, memref(sizes, "f32"));
 }
 
 void Writer::writeOuts() {

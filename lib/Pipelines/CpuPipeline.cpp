@@ -40,15 +40,14 @@ using namespace mlir::paged_attn;
 
 std::optional<Via> paged_attn::parseVia(std::string_view name,
                                         std::string &error) {
+  if (name == "vector")
+    return Via::Vector;
   if (name == "linalg")
     return Via::Linalg;
   if (name == "reference")
     return Via::Reference;
-  if (name == "vector")
-    error = "via=vector is not available yet, expected linalg or reference";
-  else
-    error = "expected via to be linalg or reference, got '" +
-            std::string(name) + "'";
+  error = "expected via to be vector, linalg or reference, got '" +
+          std::string(name) + "'";
   return std::nullopt;
 }
 
@@ -60,9 +59,14 @@ void addCleanup(OpPassManager &manager) {
 }
 
 /// Level 0 to 2.
-void addTileStage(OpPassManager &manager) {
+void addTileStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   manager.addPass(createSelectModePass());
-  manager.addPass(createTilePass());
+  TilePassOptions tile;
+  tile.queryTokens = options.tile.queryTokens;
+  tile.kvTokens = options.tile.kvTokens;
+  tile.splitTokens = options.tile.splitTokens;
+  tile.cores = options.cores;
+  manager.addPass(createTilePass(tile));
   addCleanup(manager);
 }
 
@@ -87,7 +91,31 @@ void addBufferization(OpPassManager &manager) {
 void addVectorStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   addBufferization(manager);
   manager.addPass(createOutlineWorkPass());
-  manager.addPass(createPrefetchPagesPass());
+  PrefetchPagesPassOptions prefetch;
+  prefetch.pagesAhead = options.tile.pagesAhead;
+  manager.addPass(createPrefetchPagesPass(prefetch));
+  VectorizePassOptions vectorize;
+  vectorize.vectorBits = options.vectorBits;
+  vectorize.registers = options.registers;
+  manager.addPass(createVectorizePass(vectorize));
+  manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  addCleanup(manager);
+}
+
+/// Level 2 to 3b: microkernels in functions over work items.
+void addMicrokernelStage(OpPassManager &manager,
+                         const CpuPipelineOptions &options) {
+  ConvertPagedAttnToLinalgPassOptions auxiliary;
+  auxiliary.tileOps = false;
+  manager.addPass(createConvertPagedAttnToLinalgPass(auxiliary));
+  addBufferization(manager);
+  ConvertPagedAttnToVectorPassOptions microkernels;
+  microkernels.vectorBits = options.vectorBits;
+  microkernels.registers = options.registers;
+  microkernels.int8Dot = options.int8Dot;
+  manager.addPass(createConvertPagedAttnToVectorPass(microkernels));
+  addCleanup(manager);
+  manager.addPass(createOutlineWorkPass());
   VectorizePassOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.registers = options.registers;
@@ -123,9 +151,9 @@ void addFlattening(OpPassManager &manager) {
 
 /// Options of `paged-attn-cpu`.
 struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
-  Option<std::string> via{*this, "via",
-                          llvm::cl::desc("lowering: linalg or reference"),
-                          llvm::cl::init("linalg")};
+  Option<std::string> via{
+      *this, "via", llvm::cl::desc("lowering: vector, linalg or reference"),
+      llvm::cl::init("vector")};
   Option<int64_t> vectorBits{
       *this, "vector-bits",
       llvm::cl::desc("width of a native vector (bits, 128 to 512)"),
@@ -134,6 +162,14 @@ struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
       *this, "registers",
       llvm::cl::desc("vector registers of the target (16 or 32)"),
       llvm::cl::init(16)};
+  Option<std::string> tile{
+      *this, "tile",
+      llvm::cl::desc("sizes as name=number, e.g. tile=kv-tokens=64"),
+      llvm::cl::init("")};
+  Option<bool> int8Dot{
+      *this, "int8-dot",
+      llvm::cl::desc("the target has dot products of bytes (x86 vpdpbusd)"),
+      llvm::cl::init(false)};
   Option<bool> executor{
       *this, "executor",
       llvm::cl::desc("functions with work take an executor as last argument"),
@@ -151,11 +187,17 @@ buildFromText(OpPassManager &manager, StringRef text,
   std::optional<Via> via = parseVia(parsed.via.getValue(), error);
   if (!via)
     return errorHandler(error);
+  std::optional<TileOptions> tile =
+      TileOptions::parse(parsed.tile.getValue(), error);
+  if (!tile)
+    return errorHandler(error);
   CpuPipelineOptions options;
   options.via = *via;
+  options.tile = *tile;
   options.vectorBits = parsed.vectorBits;
   options.registers = parsed.registers;
   options.executor = parsed.executor;
+  options.int8Dot = parsed.int8Dot;
   buildCpuPipeline(manager, options, Stage::LLVM);
   return success();
 }
@@ -165,8 +207,14 @@ buildFromText(OpPassManager &manager, StringRef text,
 void paged_attn::buildCpuPipeline(OpPassManager &manager,
                                   const CpuPipelineOptions &options,
                                   Stage stage) {
-  if (options.via == Via::Linalg) {
-    addTileStage(manager);
+  // Level 3a is the same to look at whatever comes after.
+  if (options.via == Via::Vector && stage != Stage::Linalg) {
+    addTileStage(manager, options);
+    if (stage == Stage::Tiled)
+      return;
+    addMicrokernelStage(manager, options);
+  } else if (options.via != Via::Reference) {
+    addTileStage(manager, options);
     if (stage == Stage::Tiled)
       return;
     addLinalgStage(manager);

@@ -33,6 +33,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr int32_t kMantissaBits = 23;
 
+/// On a math.exp2 whose operand is known to be at most 0, or NaN.
+constexpr StringLiteral kNonPositiveName = "paged_attn.nonpositive";
+
 /// Adding and subtracting 1.5 * 2^23 rounds |x| < 2^22 to the nearest integer,
 /// which then stands in the low bits of the sum.
 constexpr float kRoundShift = 12582912.0f;
@@ -65,6 +68,7 @@ public:
         intType(withElementType(f32Like, builder.getI32Type())) {}
 
   Value exp2(Value x);
+  Value exp2NonPositive(Value x);
   Value tanh(Value x);
   Value log2(Value x);
   Value exp(Value x) { return exp2(mul(x, constant(1.4426950409f))); }
@@ -131,6 +135,18 @@ Value MathEmitter::exp2(Value x) {
                 add(x, constant(kInfinity)));
 }
 
+/// The same for x <= 0 or NaN in fewer steps: rounded with the bias of the
+/// exponent added, n makes the factor 2^n, by which a NaN stays one.
+Value MathEmitter::exp2NonPositive(Value x) {
+  constexpr float kShift = kRoundShift + 127.0f;
+  Value shifted = add(x, constant(kShift));
+  Value fraction = sub(x, sub(shifted, constant(kShift)));
+  Value factor = fromBits(
+      arith::ShLIOp::create(b, bits(shifted), constant(kMantissaBits)));
+  Value result = mul(polynomial(fraction, kExp2), factor);
+  return choose(arith::CmpFPredicate::OLT, x, -126.0f, constant(0.0f), result);
+}
+
 /// tanh(x) = sign(x) (1 - e) / (1 + e), e = 2^(-2 |x| log2(e)); near 0, where
 /// that cancels, an odd polynomial.
 Value MathEmitter::tanh(Value x) {
@@ -189,7 +205,9 @@ void lower(RewriterBase &rewriter, Operation *op, bool keepExp2) {
   if (type != wide)
     x = arith::ExtFOp::create(b, wide, x);
   MathEmitter emitter(b, wide, keepExp2);
-  Value result = isa<math::Exp2Op>(op)   ? emitter.exp2(x)
+  bool isNonPositive = op->hasAttr(kNonPositiveName);
+  Value result = isNonPositive           ? emitter.exp2NonPositive(x)
+                 : isa<math::Exp2Op>(op) ? emitter.exp2(x)
                  : isa<math::TanhOp>(op) ? emitter.tanh(x)
                  : isa<math::Log2Op>(op) ? emitter.log2(x)
                  : isa<math::ExpOp>(op)  ? emitter.exp(x)

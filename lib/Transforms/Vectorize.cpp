@@ -27,6 +27,18 @@ namespace mlir::paged_attn {
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+LogicalResult paged_attn::checkVectorTarget(MLIRContext *context,
+                                            int64_t vectorBits,
+                                            int64_t registers) {
+  if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512)
+    return emitError(UnknownLoc::get(context))
+           << "expected vector-bits to be 128, 256 or 512, got " << vectorBits;
+  if (registers != 16 && registers != 32)
+    return emitError(UnknownLoc::get(context))
+           << "expected registers to be 16 or 32, got " << registers;
+  return success();
+}
+
 SmallVector<Piece> paged_attn::cutIntoPieces(int64_t begin, int64_t end,
                                              int64_t lanes) {
   SmallVector<Piece> pieces;
@@ -91,14 +103,7 @@ struct VectorizePass
   using Base::Base;
 
   LogicalResult initialize(MLIRContext *context) final {
-    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512)
-      return emitError(UnknownLoc::get(context))
-             << "expected vector-bits to be 128, 256 or 512, got "
-             << int64_t(vectorBits);
-    if (registers != 16 && registers != 32)
-      return emitError(UnknownLoc::get(context))
-             << "expected registers to be 16 or 32, got " << int64_t(registers);
-    return success();
+    return checkVectorTarget(context, vectorBits, registers);
   }
 
   void runOnOperation() final {

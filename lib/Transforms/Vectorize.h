@@ -22,6 +22,10 @@ struct VectorTarget {
   int64_t registers; ///< vector registers: 16 or 32
 };
 
+/// Fails with an error unless the options of a pass describe a vector unit.
+LogicalResult checkVectorTarget(MLIRContext *context, int64_t vectorBits,
+                                int64_t registers);
+
 /// `width` neighbouring elements from `offset` on; `width` is a power of two.
 struct Piece {
   int64_t offset;
@@ -43,6 +47,11 @@ Value indexConstant(ImplicitLocOpBuilder &builder, int64_t value);
 
 /// `base + offset`, folded when both are known.
 Value addIndex(ImplicitLocOpBuilder &builder, Value base, int64_t offset);
+
+/// Transposes n vectors of n elements, n a power of two, by log2(n) stages of
+/// shuffles.
+void transposeInRegisters(ImplicitLocOpBuilder &builder,
+                          SmallVectorImpl<Value> &rows);
 
 /// Whether neighbours along the last dimension of `type` lie side by side and
 /// its elements have at most 32 bits (i1 not among them).

@@ -17,6 +17,27 @@
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+/// One stage: x'[2i], x'[2i + 1] = halves of x[i], x[i + n / 2] interleaved.
+void paged_attn::transposeInRegisters(ImplicitLocOpBuilder &b,
+                                      SmallVectorImpl<Value> &rows) {
+  int64_t n = rows.size();
+  SmallVector<int64_t> low, high;
+  for (int64_t i = 0; i < n / 2; ++i) {
+    low.append({i, n + i});
+    high.append({n / 2 + i, n + n / 2 + i});
+  }
+  for (unsigned stage = 0; stage < llvm::Log2_64(n); ++stage) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < n / 2; ++i) {
+      next.push_back(
+          vector::ShuffleOp::create(b, rows[i], rows[i + n / 2], low));
+      next.push_back(
+          vector::ShuffleOp::create(b, rows[i], rows[i + n / 2], high));
+    }
+    rows = next;
+  }
+}
+
 namespace {
 
 /// A shuffle of `x` and `y` with the result `mask[0], mask[1], ...`.
@@ -34,26 +55,6 @@ Value resize(ImplicitLocOpBuilder &b, Value x, int64_t first, int64_t width) {
   for (int64_t i = first; i < first + width; ++i)
     mask.push_back(i < size ? i : int64_t(vector::ShuffleOp::kPoisonIndex));
   return shuffle(b, x, x, mask);
-}
-
-/// Transposes n vectors of n elements, n a power of two. One stage:
-/// x'[2i], x'[2i + 1] = halves of x[i], x[i + n / 2] interleaved.
-void transposeInRegisters(ImplicitLocOpBuilder &b,
-                          SmallVectorImpl<Value> &rows) {
-  int64_t n = rows.size();
-  SmallVector<int64_t> low, high;
-  for (int64_t i = 0; i < n / 2; ++i) {
-    low.append({i, n + i});
-    high.append({n / 2 + i, n + n / 2 + i});
-  }
-  for (unsigned stage = 0; stage < llvm::Log2_64(n); ++stage) {
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < n / 2; ++i) {
-      next.push_back(shuffle(b, rows[i], rows[i + n / 2], low));
-      next.push_back(shuffle(b, rows[i], rows[i + n / 2], high));
-    }
-    rows = next;
-  }
 }
 
 /// Emits the blocks of one transpose of `in` [S, D] to `out` [D, S].

@@ -87,7 +87,8 @@ TEST_P(MeanOfValues, rejectsArgumentsThatDoNotFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, MeanOfValues,
-                         ::testing::Values(Via::Linalg, Via::Reference));
+                         ::testing::Values(Via::Vector, Via::Linalg,
+                                           Via::Reference));
 
 TEST(KernelSpec, comesBackFromItsModule) {
   KernelSpec spec;

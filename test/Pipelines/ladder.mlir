@@ -76,16 +76,44 @@
 // LINALG:       scf.yield
 // LINALG-NOT: paged_attn.
 
-//! ## Level 3 to 4: memrefs and native vectors
+//! ## Level 2 to 3b: microkernels
 //!
-//! One-shot bufferization finds every write in place; the scratch tiles move out of
-//! all loops. The body of the work loop is a function over work items [begin, end);
-//! the matrix products are loops with their accumulators in registers, and exp2 is a
-//! polynomial.
+//! The way that CPUs take by default (`--via=vector`). One-shot bufferization first
+//! finds every write in place; then the tile ops become loops over native vectors.
+//! Rows that decode read keys and values where they stand in their pages, and request
+//! the lines of the pages to come; each accumulator is a value of its own. The body of
+//! the work loop is a function over work items [begin, end), with its scratch in its
+//! frame; exp2 is a polynomial.
+//! @command MICRO
+//! @checked MICRO
+
+// RUN: paged-attn-compile %s --target=cpu --emit=vector -o - | FileCheck %s --check-prefix=MICRO
+
+// MICRO-LABEL: func.func @decode(
+// MICRO:   call @decode_work0({{.*}}) {paged_attn.work}
+// MICRO:   return
+// MICRO-LABEL: func.func private @decode_work0(
+// MICRO:   memref.alloca() {{.*}} : memref<2x64xf32>
+// MICRO-NOT: memref.alloc(
+// MICRO:   scf.for
+// MICRO:     memref.load %{{.*}} : memref<?xi32
+// MICRO:     memref.subview
+// MICRO:     memref.prefetch
+// MICRO:     vector.load
+// MICRO:     vector.fma
+// MICRO-NOT: math.exp2
+// MICRO-NOT: vector.gather
+// MICRO-NOT: memref.alloc(
+
+//! ## Level 3a to 4: the same by way of linalg
+//!
+//! With `--via=linalg`, the path that an embedding compiler gets without a line of
+//! target code: linalg on static tiles is bufferized in place, the matrix products
+//! become loops with their accumulators in registers.
 //! @command VECTOR
 //! @checked VECTOR
 
-// RUN: paged-attn-compile %s --target=cpu --emit=vector -o - | FileCheck %s --check-prefix=VECTOR
+// RUN: paged-attn-compile %s --target=cpu --via=linalg --emit=vector -o - | FileCheck %s --check-prefix=VECTOR
 
 // VECTOR-LABEL: func.func @decode(
 // VECTOR:   call @decode_work0({{.*}}) {paged_attn.work}

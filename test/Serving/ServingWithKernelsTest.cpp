@@ -70,14 +70,16 @@ TEST_P(ServingWithKernels, EveryOutputAgreesWithDenseAttention) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, ServingWithKernels,
     testing::Values(
-        ServingCase{mlir::paged_attn::Via::Linalg, 4, PageLayout::HDS, 2},
+        ServingCase{mlir::paged_attn::Via::Vector, 4, PageLayout::HDS, 2},
         ServingCase{mlir::paged_attn::Via::Linalg, 7, PageLayout::HSD, 3},
-        ServingCase{mlir::paged_attn::Via::Linalg, 16, PageLayout::SHD, 4},
+        ServingCase{mlir::paged_attn::Via::Vector, 16, PageLayout::SHD, 4},
         ServingCase{mlir::paged_attn::Via::Reference, 4, PageLayout::SHD, 5}),
     [](const auto &info) {
-      return (info.param.via == mlir::paged_attn::Via::Linalg ? "linalg"
-                                                              : "reference") +
-             std::string("PageSize") + std::to_string(info.param.pageSize);
+      using mlir::paged_attn::Via;
+      return std::string(info.param.via == Via::Vector   ? "vector"
+                         : info.param.via == Via::Linalg ? "linalg"
+                                                         : "reference") +
+             "PageSize" + std::to_string(info.param.pageSize);
     });
 
 } // namespace

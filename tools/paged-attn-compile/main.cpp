@@ -9,10 +9,10 @@
 
 #include "../support/CommandLine.h"
 
+#include "paged_attn/Kernel/AtomicFile.h"
 #include "paged_attn/Kernel/GPUProgram.h"
 
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -41,8 +41,19 @@ cl::opt<int64_t>
                  cl::init(0), cl::cat(category));
 cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
                              cl::init("native"), cl::cat(category));
-cl::opt<std::string> viaName("via", cl::desc("linalg or reference"),
-                             cl::init("linalg"), cl::cat(category));
+cl::opt<std::string>
+    tripleName("triple", cl::desc("triple of the CPU, x86_64 or aarch64"),
+               cl::cat(category));
+cl::opt<std::string> tileText(
+    "tile",
+    cl::desc("sizes of tiles as name=number,... (query-tokens, kv-tokens, "
+             "split-tokens, pages-ahead, vector-bits)"),
+    cl::cat(category));
+cl::opt<bool> printTarget("print-target",
+                          cl::desc("print what is known of the CPU and stop"),
+                          cl::cat(category));
+cl::opt<std::string> viaName("via", cl::desc("vector, linalg or reference"),
+                             cl::init("vector"), cl::cat(category));
 cl::opt<std::string> emitName(
     "emit",
     cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header; "
@@ -70,15 +81,27 @@ std::string emitOr(const char *otherwise) {
   return emitName.getNumOccurrences() ? emitName.getValue() : otherwise;
 }
 
+/// The CPU that the flags name.
+std::optional<TargetInfo> readTarget(std::string &error) {
+  return TargetInfo::get(cpuName.getValue(), error, tripleName.getValue());
+}
+
 std::optional<std::string> compileForCPU(std::string &error) {
   std::optional<Emit> emit = parseEmit(emitOr("obj"), error);
   CompileOptions options;
   std::optional<Via> via = parseVia(viaName.getValue(), error);
   if (!emit || !via)
     return std::nullopt;
-  std::optional<TargetInfo> target = TargetInfo::get(cpuName.getValue(), error);
+  std::optional<TargetInfo> target = readTarget(error);
   if (!target)
     return std::nullopt;
+  if (printTarget)
+    return target->print();
+  std::optional<TileOptions> tile =
+      TileOptions::parse(tileText.getValue(), error);
+  if (!tile)
+    return std::nullopt;
+  options.tile = *tile;
   options.via = *via;
   options.target = *target;
   Source source = readInput(error);
@@ -104,7 +127,7 @@ std::optional<std::string> compileForGPU(GPUTarget target, std::string &error) {
       source->getBuffer(), inputPath.getValue(), *emit, *options, error);
 }
 
-/// Writes to a temporary file beside `path` and renames it.
+/// Writes to stdout, or to a file that appears whole or not at all.
 bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
                 std::string &error) {
   if (path == "-") {
@@ -112,29 +135,7 @@ bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
     llvm::outs().flush();
     return true;
   }
-  auto file = llvm::sys::fs::TempFile::create(path + ".tmp%%%%%%",
-                                              llvm::sys::fs::all_read |
-                                                  llvm::sys::fs::owner_write);
-  if (!file) {
-    error =
-        "cannot write " + path.str() + ": " + llvm::toString(file.takeError());
-    return false;
-  }
-  llvm::raw_fd_ostream os(file->FD, /*shouldClose=*/false);
-  os << bytes;
-  os.flush();
-  if (os.has_error()) {
-    error = "cannot write " + path.str() + ": " + os.error().message();
-    os.clear_error();
-    llvm::consumeError(file->discard());
-    return false;
-  }
-  if (llvm::Error renamed = file->keep(path)) {
-    error = "cannot write " + path.str() + ": " +
-            llvm::toString(std::move(renamed));
-    return false;
-  }
-  return true;
+  return writeFileAtomically(path.str(), {bytes.data(), bytes.size()}, error);
 }
 
 } // namespace

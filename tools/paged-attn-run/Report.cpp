@@ -60,6 +60,10 @@ llvm::json::Object makeObject(const Result &result, const RunOptions &options) {
       {"max_abs_error", number(outcome.checked, outcome.maxError)},
       {"tolerance", number(outcome.checked, outcome.tolerance)},
       {"check", getVerdict(outcome)},
+      {"compile_ms", outcome.compile.seconds * 1e3},
+      {"kernel_cached", outcome.compile.wasCached},
+      {"tile", outcome.compile.tile.print()},
+      {"tuned", outcome.compile.wasTuned},
       {"seed", static_cast<int64_t>(configuration.seed)}};
   if (kernel.wantsLse) {
     object["lse_max_abs_error"] = number(outcome.checked, outcome.lseError);
@@ -146,6 +150,15 @@ std::string paged_attn_run::describe(const Configuration &configuration) {
     if (value != 0)
       os << ", " << name << " " << value;
   };
+  auto scale = [&](const char *name, std::optional<int64_t> rank) {
+    if (rank)
+      os << ", " << name << " "
+         << (*rank == 0   ? "per tensor"
+             : *rank == 1 ? "per head"
+                          : "per token");
+  };
+  scale("k_scale", kernel.keyScaleRank);
+  scale("v_scale", kernel.valueScaleRank);
   option("window", kernel.window);
   option("sink tokens", kernel.sinkTokens);
   option("chunk", kernel.chunk);

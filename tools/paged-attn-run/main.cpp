@@ -79,10 +79,17 @@ Flag<int64_t> headDim("head-dim", "head dim of queries and keys", 128);
 Flag<int64_t> valueDim("value-dim", "head dim of values (0: as head-dim)", 0);
 Flag<int64_t> pageSize("page-size", "slots of a page (tokens)", 16);
 Flag<std::string> queryType("query-type", "f32, f16 or bf16", "f32");
-Flag<std::string> kvType("kv-type", "type of keys and values", "f32");
+Flag<std::string> kvType("kv-type",
+                         "type of keys and values: f32, f16, bf16, i8 or "
+                         "f8E4M3FN",
+                         "f32");
 Flag<std::string> keyType("key-type", "type of keys (default: kv-type)", "");
 Flag<std::string> valueType("value-type", "type of values (default: kv-type)",
                             "");
+Flag<std::string> kvScale("kv-scale",
+                          "factors of pools of i8 or f8E4M3FN: none, tensor, "
+                          "head or token (default for i8: token)",
+                          "");
 Flag<std::string> outType("out-type", "type of out (default: query-type)", "");
 Flag<std::string> layout("layout",
                          "layout of the pools, e.g. pshd, pcshd or "
@@ -112,9 +119,19 @@ Flag<int64_t> seed("seed", "seed of the random data", 0);
 Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
 Flag<std::string> target("target", "cpu or vulkan", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
-Flag<std::string> via("via", "linalg or reference", "linalg");
+Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
 Flag<bool> bench("bench", "measure against this machine's ceilings", false);
+Flag<std::string> tile("tile",
+                       "sizes of tiles as name=number,... (query-tokens, "
+                       "kv-tokens, split-tokens, pages-ahead, vector-bits)",
+                       "");
+Flag<bool> tuneFlag("tune",
+                    "search sizes of tiles on this machine first, and keep "
+                    "the best",
+                    false);
+Flag<std::string> tuneSpace("tune-space",
+                            "what --tune tries, as name=number|number,...", "");
 Flag<bool> json("json", "print one JSON object", false);
 Flag<int64_t> randomCount("random", "check so many whole random configurations",
                           0);
@@ -148,11 +165,14 @@ bool checkFlags(std::string &error) {
   oneOf(target, {"cpu", "vulkan"}, error);
   oneOf(mode, {"auto", "prefill", "decode", "mixed"}, error);
   oneOf(table, {"dense", "csr"}, error);
-  for (const Flag<std::string> *type : {&queryType, &kvType})
-    oneOf(*type, {"f32", "f16", "bf16"}, error);
-  for (const Flag<std::string> *type : {&keyType, &valueType, &outType})
+  oneOf(queryType, {"f32", "f16", "bf16"}, error);
+  if (!outType.empty())
+    oneOf(outType, {"f32", "f16", "bf16"}, error);
+  for (const Flag<std::string> *type : {&kvType, &keyType, &valueType})
     if (!type->empty())
-      oneOf(*type, {"f32", "f16", "bf16"}, error);
+      oneOf(*type, {"f32", "f16", "bf16", "i8", "f8E4M3FN"}, error);
+  if (!kvScale.empty())
+    oneOf(kvScale, {"none", "tensor", "head", "token"}, error);
   oneOf(indexType, {"i32", "i64"}, error);
   constexpr int64_t kMax = int64_t(1) << 40;
   inRange(batch, 1, kMaxBatch, error);
@@ -185,6 +205,15 @@ bool readLayout(const Flag<std::string> &flag, LayoutSpec &result,
   }
   result = {parsed->letters(), parsed->pack()};
   return true;
+}
+
+/// Rank of the factors of a pool of `type`.
+std::optional<int64_t> scaleRank(llvm::StringRef type) {
+  llvm::StringRef kind =
+      kvScale.empty() && type == "i8" ? "token" : llvm::StringRef(kvScale);
+  if (kind.empty() || kind == "none" || (type != "i8" && type != "f8E4M3FN"))
+    return std::nullopt;
+  return kind == "tensor" ? 0 : kind == "head" ? 1 : 3;
 }
 
 bool readKernel(KernelSpec &kernel, std::string &error) {
@@ -223,6 +252,9 @@ bool readKernel(KernelSpec &kernel, std::string &error) {
     kernel.valueType = kernel.keyType;
     kernel.valueLayout = kernel.keyLayout;
   }
+  kernel.keyScaleRank = scaleRank(kernel.keyType);
+  if (!latent)
+    kernel.valueScaleRank = scaleRank(kernel.valueType);
   return true;
 }
 
@@ -326,6 +358,13 @@ bool readOptions(RunOptions &options, std::string &error) {
   std::optional<TargetInfo> info = TargetInfo::get(cpu.getValue(), error);
   if (!info)
     return false;
+  error = info->whyNotHere();
+  if (!error.empty())
+    return false;
+  std::optional<TileOptions> sizes = TileOptions::parse(tile.getValue(), error);
+  if (!sizes)
+    return false;
+  options.compile.tile = *sizes;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
   options.targetName = target;
@@ -371,6 +410,30 @@ int runRandom(const RunOptions &options) {
   return numFailed ? kCheckFailed : 0;
 }
 
+/// Searches sizes for the only configuration of `results`.
+bool runTune(const std::vector<Result> &results, const std::string &source,
+             const RunOptions &options, std::string &error) {
+  if (results.size() != 1) {
+    error = "expected one function to tune, got " +
+            std::to_string(results.size()) + " (--function picks one)";
+    return false;
+  }
+  TuneRequest request;
+  request.configuration = results[0].configuration;
+  const KernelSpec &kernel = request.configuration.kernel;
+  bool isFlags = inputPath.empty();
+  request.source = isFlags ? buildModule(kernel) : source;
+  request.sourceName = isFlags ? "spec" : inputPath.getValue();
+  request.space = defaultTuneSpace(kernel, options.compile);
+  if (!tuneSpace.empty()) {
+    auto space = parseTuneSpace(tuneSpace, error);
+    if (!space)
+      return false;
+    request.space = *space;
+  }
+  return tune(request, options, error);
+}
+
 /// Runs what the flags say, or each function of the user's module.
 bool runAll(const RunOptions &options, std::vector<Result> &results,
             std::string &error) {
@@ -386,6 +449,8 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
     if (!makeConfiguration(kernel, results.back().configuration, error))
       return false;
   }
+  if (tuneFlag && !runTune(results, source, options, error))
+    return false;
   if (!inputPath.empty() && options.vulkan)
     program = GPUProgram::compile(source, inputPath.getValue(),
                                   makeVulkanOptions(options), error);

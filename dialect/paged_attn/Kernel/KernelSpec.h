@@ -61,6 +61,11 @@ struct KernelSpec {
   bool hasSinks = false;
   bool wantsLse = true;
   bool hasQueryStarts = true;
+  bool hasQueryOffsets = false;
+  std::optional<int64_t> keyScaleRank;   ///< 0, 1 or 3; absent: no scale
+  std::optional<int64_t> valueScaleRank; ///< the same
+  std::string biasType;                  ///< empty: no bias
+  int64_t biasHeads = 1;                 ///< 1 or Hq
 };
 
 /// The level-0 module: one function on memrefs whose arguments are the op's

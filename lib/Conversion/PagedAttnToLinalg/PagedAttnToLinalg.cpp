@@ -53,6 +53,8 @@ struct ConvertPagedAttnToLinalgPass
     populateAuxiliaryOpPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
+    if (!tileOps)
+      return;
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<LoadQueryOp, LoadTileOp, OnlineUpdateOp, CombineOp, FinalizeOp>(
