@@ -140,6 +140,9 @@ def LowerMathPass : Pass<"paged-attn-lower-math"> {
     %n = ... round(%x) ...  %p = math.fma ...  %y = arith.select ...
     ```
   }];
+  let options = [
+    Option<"keepExp2", "keep-exp2", "bool", /*default=*/"false",
+           "leave exp2, which the target has; exp and log become base 2">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
