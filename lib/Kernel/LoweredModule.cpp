@@ -210,8 +210,11 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
                           std::string &error) {
   CpuPipelineOptions pipeline;
   pipeline.via = options.via;
-  pipeline.vectorBits = options.target.vectorBits;
+  pipeline.tile = options.tile;
+  pipeline.vectorBits = options.tile.vectorBits ? options.tile.vectorBits
+                                                : options.target.vectorBits;
   pipeline.registers = options.target.registers;
+  pipeline.cores = options.target.cores;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))
