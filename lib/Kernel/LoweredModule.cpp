@@ -215,6 +215,7 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
                                                 : options.target.vectorBits;
   pipeline.registers = options.target.registers;
   pipeline.cores = options.target.cores;
+  pipeline.int8Dot = options.target.isX86() && options.target.int8Dot.paysOff();
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

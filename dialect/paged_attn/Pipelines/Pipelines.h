@@ -71,6 +71,7 @@ struct CpuPipelineOptions {
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
   int64_t cores = 0;        ///< that work items should keep busy, 0: unknown
+  bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 

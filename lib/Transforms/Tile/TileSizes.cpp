@@ -16,9 +16,12 @@ using namespace mlir::paged_attn;
 /// Rows that a register block takes at once: 8 accumulator rows times two
 /// vectors, or two blocks of 4 rows times four, fill 16 of 32 registers.
 constexpr int64_t kRowBlock = 8;
-/// Rows of a prefill tile: packing a KV tile costs about as much as 16 rows of
-/// it, so that 128 rows keep it near a tenth.
-constexpr int64_t kPrefillRows = 128;
+/// Rows of a prefill tile: packing a KV tile costs about as much as 6 to 16
+/// rows of it, so that 384 rows keep it at a few hundredths; query, state and
+/// scores of more would leave a second-level cache of 1 MiB.
+constexpr int64_t kPrefillRows = 384;
+/// Prefill rows come in blocks of 6 (microkernels) or 8 (linalg).
+constexpr int64_t kPrefillRowMultiple = 24;
 /// Elements of a packed KV tile (32 KiB of f32: half of them fit an L1 cache).
 constexpr int64_t kTileElements = 8192;
 /// Keys of a KV tile: four 512-bit vectors of scores per row.
@@ -57,8 +60,8 @@ static int64_t chooseKeys(AttentionOp op, int64_t requested) {
 }
 
 static TileSizes makeSizes(AttentionOp op, int64_t tokens, int64_t rowBlock,
-                           int64_t kvTokens) {
-  int64_t rows = llvm::alignTo(tokens * op.getGroupSize(), rowBlock);
+                           int64_t rowMultiple, int64_t kvTokens) {
+  int64_t rows = llvm::alignTo(tokens * op.getGroupSize(), rowMultiple);
   return {tokens, rows, rowBlock, chooseKeys(op, kvTokens)};
 }
 
@@ -74,8 +77,8 @@ static int64_t staticQueryTokens(AttentionOp op, int64_t otherwise) {
 TileSizes paged_attn::decodeTileSizes(AttentionOp op,
                                       const TilePassOptions &options) {
   int64_t tokens = staticQueryTokens(op, options.decodeTokens);
-  return makeSizes(op, tokens, std::min(op.getGroupSize(), kRowBlock),
-                   options.kvTokens);
+  int64_t rowBlock = std::min(op.getGroupSize(), kRowBlock);
+  return makeSizes(op, tokens, rowBlock, rowBlock, options.kvTokens);
 }
 
 TileSizes paged_attn::prefillTileSizes(AttentionOp op,
@@ -86,5 +89,6 @@ TileSizes paged_attn::prefillTileSizes(AttentionOp op,
   tokens = staticQueryTokens(op, tokens);
   if (op.getMode() == Mode::Mixed) // a decoding sequence is one tile
     tokens = std::max<int64_t>(tokens, options.decodeTokens);
-  return makeSizes(op, tokens, kRowBlock, options.kvTokens);
+  return makeSizes(op, tokens, kRowBlock, kPrefillRowMultiple,
+                   options.kvTokens);
 }
