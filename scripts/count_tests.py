@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Counts the cases of a CTest JUnit report and prints `N passed, N failed`.
 
-A CTest entry that runs lit counts as many cases as lit reports, any other
-entry as one; one that could not start or that skips itself has failed. The exit
+A CTest entry that runs lit or pytest counts as many cases as that reports, any
+other entry as one; one that could not start or that skips itself has failed. The exit
 status is 1 when a case failed or none ran.
 """
 import re
@@ -15,6 +15,15 @@ FAILED = re.compile(
 )
 
 
+def count_pytest(output):
+    """Returns (passed, failed) of pytest's last line, (0, 0) when there is none."""
+    lines = [line for line in output.splitlines() if re.search(r" in [\d.]+s", line)]
+    counts = {"passed": 0, "failed": 0, "error": 0, "errors": 0}
+    for number, kind in re.findall(r"(\d+) (passed|failed|errors?)\b", lines[-1] if lines else ""):
+        counts[kind] = int(number)
+    return counts["passed"], counts["failed"] + counts["error"] + counts["errors"]
+
+
 def count(case):
     """Returns (passed, failed) of one CTest entry."""
     output = case.findtext("system-out") or ""
@@ -22,6 +31,10 @@ def count(case):
     if re.search(r"^\s*Total Discovered Tests|^-- Testing: \d+", output, re.MULTILINE):
         passed = sum(int(n) for n in PASSED.findall(output))
         failed = sum(int(n) for n in FAILED.findall(output))
+        if passed + failed:
+            return passed, failed if succeeded else max(failed, 1)
+    if case.get("name", "").startswith("python"):
+        passed, failed = count_pytest(output)
         if passed + failed:
             return passed, failed if succeeded else max(failed, 1)
     if case.get("status") == "disabled":

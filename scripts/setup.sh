@@ -11,10 +11,13 @@ REQUIRED=(
   clang-22 lld-22
   libtbb-dev libxxhash-dev # the executor and the runtime
   libgtest-dev             # tests
+  python3-numpy            # the benchmark's driver and its test
 )
-# Faster rebuilds, formatting, benchmarks: installed beside the others when that
-# can be done, never a reason to stop.
-OPTIONAL=(ccache clang-format-22 libbenchmark-dev)
+# Faster rebuilds, formatting, benchmarks, the Python package, kernels for AArch64 run by qemu (what
+# needs them is skipped without): installed beside the others when that can be done, never a reason
+# to stop.
+OPTIONAL=(ccache clang-format-22 libbenchmark-dev python3-dev python3-venv
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

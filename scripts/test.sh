@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up, builds and runs every test: lit, unit, integration, runtime, install.
+# Sets up, builds and runs every test: lit, unit, integration, runtime, install,
+# Python.
 # The last line is `N passed, N failed`; the exit status is 0 when none failed.
 #
 #   ./scripts/test.sh [CTEST ARGUMENTS...]        for example -R lit
@@ -7,8 +8,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$ROOT/scripts/setup.sh"
+"$ROOT/scripts/python_env.sh"
 "$ROOT/scripts/build.sh"
 
+# Tests compile what they test.
+export PAGED_ATTN_CACHE_DIR=off
 step "test: running ctest"
 REPORT="$BUILD_DIR/test-report.xml"
 rm -f "$REPORT"

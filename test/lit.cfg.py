@@ -2,6 +2,9 @@
 # FileCheck, not, count and split-file of the MLIR that we build against.
 import os
 import platform
+import re
+import shutil
+import sys
 
 import lit.formats
 
@@ -12,10 +15,26 @@ config.test_exec_root = config.paged_attn_obj_root
 config.suffixes = [".mlir", ".test"]
 if platform.machine() in ("x86_64", "AMD64"):
     config.available_features.add("x86")
+if shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc"):
+    config.available_features.add("aarch64-run")
+if os.path.exists(os.path.join(config.llvm_tools_dir, "llvm-mca")):
+    config.available_features.add("llvm-mca")
+# Instructions of this machine that kernels for named CPUs need to run.
+try:
+    with open("/proc/cpuinfo") as cpuinfo:
+        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read(), re.MULTILINE)
+except OSError:
+    flags = None
+flags = set(flags.group(1).split()) if flags else set()
+if flags >= {"avx2", "fma", "f16c", "bmi2"}:
+    config.available_features.add("avx2")
+if flags >= {"avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd"}:
+    config.available_features.add("avx512")
 config.excludes = ["CMakeLists.txt", "Inputs"]
 
 # %mlir_lib_dir: for mlir-runner -shared-libs=.
 config.substitutions.append(("%mlir_lib_dir", config.llvm_lib_dir))
+config.substitutions.append(("%python", sys.executable))
 config.environment["PATH"] = os.pathsep.join(
     [
         config.paged_attn_tools_dir,
@@ -23,6 +42,8 @@ config.environment["PATH"] = os.pathsep.join(
         config.environment.get("PATH", ""),
     ]
 )
+# Tests compile what they test; those of the cache name a folder of their own.
+config.environment["PAGED_ATTN_CACHE_DIR"] = "off"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]

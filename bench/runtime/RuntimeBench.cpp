@@ -190,19 +190,22 @@ void MillionPages(benchmark::State &state) {
       double(pool->bookkeepingBytes()) / double(kPages);
 }
 
-/// Prompts of 512 tokens that come, are cached, go and push out others.
+/// Prompts of 512 tokens that come, are cached, go and push out others. The
+/// first token makes each a new one, so all its pages are new to the cache.
 void PromptThroughFullCache(benchmark::State &state) {
   auto manager = makeManager(state.range(0), 8, 1024);
-  std::vector<TokenId> tokens = randomTokens(state.range(0) * kPageSize * 2, 9);
-  size_t at = 0;
+  std::vector<TokenId> tokens = randomTokens(512, 9);
+  tokens[0] = 0;
   auto one = [&] {
-    check(manager->freeSequence(addSequence(*manager, &tokens[at], 512)));
-    at = (at + 512) % (tokens.size() - 512);
+    ++tokens[0];
+    check(manager->freeSequence(addSequence(*manager, tokens.data(), 512)));
   };
   for (int64_t i = 0; i < state.range(0) / 32 + 1; ++i)
     one();
   for (auto _ : state)
     one();
+  state.counters["bytes_per_page"] =
+      double(manager->bookkeepingBytes(0)) / double(state.range(0));
 }
 
 void Fork(benchmark::State &state) {
@@ -266,6 +269,7 @@ BENCHMARK(PromptThroughFullCache)
     ->Arg(1000)
     ->Arg(100000)
     ->Arg(1000000)
+    ->Arg(10000000)
     ->Unit(benchmark::kMicrosecond);
 BENCHMARK(Fork)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BuildPlan256)->Unit(benchmark::kMicrosecond);

@@ -9,6 +9,8 @@
 #include "paged_attn/Kernel/Compile.h"
 
 #include "LoweredModule.h"
+#include "paged_attn/Kernel/KernelCache.h"
+#include "paged_attn/Kernel/TunedTiles.h"
 #include "paged_attn/Target/EmitObject.h"
 
 #include "llvm/ADT/StringSwitch.h"
@@ -102,4 +104,37 @@ paged_attn::compileObject(std::string_view source, std::string_view sourceName,
   if (!object)
     return std::nullopt;
   return CompiledObject{std::move(*object), module.getFunctions()};
+}
+
+/// Takes the sizes that a search found, unless `options` names some.
+static void chooseTiles(const std::string &directory, std::string_view source,
+                        CompileOptions &options, CompileReport &report) {
+  if (options.useTuned && options.tile.print() == TileOptions().print())
+    if (auto tuned = loadTunedTiles(getTunedPath(directory, source, options))) {
+      options.tile = tuned->tile;
+      report.wasTuned = true;
+    }
+  report.tile = options.tile;
+}
+
+std::optional<CompiledObject> paged_attn::loadOrCompileObject(
+    std::string_view source, std::string_view sourceName,
+    const CompileOptions &options, CompileReport &report, std::string &error) {
+  std::optional<std::string> directory = getCacheDirectory();
+  CompileOptions chosen = options;
+  report.tile = chosen.tile;
+  if (directory)
+    chooseTiles(*directory, source, chosen, report);
+  if (!directory || !options.useCache)
+    return compileObject(source, sourceName, chosen, error);
+  KernelCache cache(*directory);
+  std::string key = KernelCache::makeKey(source, chosen);
+  std::optional<CompiledObject> kernel = cache.load(key);
+  report.wasCached = kernel.has_value();
+  if (kernel)
+    return kernel;
+  kernel = compileObject(source, sourceName, chosen, error);
+  if (kernel)
+    cache.store(key, *kernel);
+  return kernel;
 }

@@ -11,11 +11,14 @@
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Support/MemoryBuffer.h"
 
+#include <chrono>
+
 using namespace mlir::paged_attn;
 
 struct CompiledKernel::Impl {
   std::unique_ptr<llvm::orc::LLJIT> jit;
   std::vector<FunctionInfo> functions;
+  CompileReport report;
   std::map<std::string, void (*)(void **)> entries;
 };
 
@@ -29,8 +32,10 @@ const std::vector<FunctionInfo> &CompiledKernel::getFunctions() const {
 std::unique_ptr<CompiledKernel>
 CompiledKernel::compile(std::string_view source, std::string_view sourceName,
                         const CompileOptions &options, std::string &error) {
+  auto begin = std::chrono::steady_clock::now();
+  CompileReport report;
   std::optional<CompiledObject> compiled =
-      compileObject(source, sourceName, options, error);
+      loadOrCompileObject(source, sourceName, options, report, error);
   if (!compiled)
     return nullptr;
   std::unique_ptr<CompiledKernel> kernel(new CompiledKernel());
@@ -58,8 +63,14 @@ CompiledKernel::compile(std::string_view source, std::string_view sourceName,
     error = "cannot link the kernel: " + llvm::toString(std::move(failure));
     return nullptr;
   }
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin)
+          .count();
+  impl.report = report;
   return kernel;
 }
+
+const CompileReport &CompiledKernel::getReport() const { return impl->report; }
 
 /// `name` has the sizes that its type fixes, else an error.
 static bool checkSizes(const ArgumentInfo &info, const Argument &argument,

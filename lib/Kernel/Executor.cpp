@@ -27,9 +27,12 @@ constexpr int64_t kPiecesPerThread = 32;
 
 struct Executor::Impl {
   explicit Impl(int numThreads)
-      : numThreads(numThreads),
-        limit(oneapi::tbb::global_control::max_allowed_parallelism, numThreads),
-        arena(numThreads), handle{this, &Impl::run} {}
+      : numThreads(numThreads), arena(numThreads), handle{this, &Impl::run} {
+    // Only what the machine lacks is asked for: a limit holds for the process.
+    if (numThreads > oneapi::tbb::info::default_concurrency())
+      limit = std::make_unique<oneapi::tbb::global_control>(
+          oneapi::tbb::global_control::max_allowed_parallelism, numThreads);
+  }
 
   static void run(void *context, WorkFunction work, void *data,
                   int64_t numItems) {
@@ -49,7 +52,7 @@ struct Executor::Impl {
   }
 
   int numThreads;
-  oneapi::tbb::global_control limit;
+  std::unique_ptr<oneapi::tbb::global_control> limit;
   oneapi::tbb::task_arena arena;
   ExecutorHandle handle;
 };

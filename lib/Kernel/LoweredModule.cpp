@@ -210,9 +210,12 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
                           std::string &error) {
   CpuPipelineOptions pipeline;
   pipeline.via = options.via;
-  pipeline.vectorBits = options.target.vectorBits;
+  pipeline.tile = options.tile;
+  pipeline.vectorBits = options.tile.vectorBits ? options.tile.vectorBits
+                                                : options.target.vectorBits;
   pipeline.registers = options.target.registers;
-  pipeline.int8Dot = options.target.hasInt8Dot;
+  pipeline.int8Dot = options.target.isX86() && options.target.int8Dot.paysOff();
+  pipeline.cores = options.target.cores;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

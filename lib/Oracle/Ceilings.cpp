@@ -157,6 +157,19 @@ PassResult measureFma(int numThreads) {
   return result;
 }
 
+PassResult measureDot(DotType type, int numThreads) {
+  DotKernel kernel = selectDotKernel(type);
+  if (!kernel.run)
+    return {};
+  numThreads = resolveThreads(numThreads);
+  PassResult result = timePass(numThreads, [&](int) {
+    sink += static_cast<uint64_t>(kernel.run(kFmaSteps));
+  });
+  result.amount =
+      static_cast<double>(kFmaSteps) * kernel.opsPerStep * numThreads;
+  return result;
+}
+
 const char *fmaInstructions() { return selectFmaKernel().instructions; }
 
 PassResult measureSequentialRead(const void *base, int64_t numBytes,

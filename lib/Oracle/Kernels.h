@@ -26,6 +26,16 @@ struct FmaKernel {
 /// The widest variant that this CPU runs.
 FmaKernel selectFmaKernel();
 
+/// The same for dot products of a short type; returns a mix of the sums.
+using DotFunction = float (*)(int64_t numSteps);
+
+struct DotKernel {
+  DotFunction run; ///< null: this CPU has no such instructions
+  int64_t opsPerStep;
+};
+
+DotKernel selectDotKernel(DotType type);
+
 /// One thread's part of a paged read.
 struct ReadPart {
   const PagedPool *pools;

@@ -59,9 +59,14 @@ void addCleanup(OpPassManager &manager) {
 }
 
 /// Level 0 to 2.
-void addTileStage(OpPassManager &manager) {
+void addTileStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   manager.addPass(createSelectModePass());
-  manager.addPass(createTilePass());
+  TilePassOptions tile;
+  tile.queryTokens = options.tile.queryTokens;
+  tile.kvTokens = options.tile.kvTokens;
+  tile.splitTokens = options.tile.splitTokens;
+  tile.cores = options.cores;
+  manager.addPass(createTilePass(tile));
   addCleanup(manager);
 }
 
@@ -86,7 +91,9 @@ void addBufferization(OpPassManager &manager) {
 void addVectorStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   addBufferization(manager);
   manager.addPass(createOutlineWorkPass());
-  manager.addPass(createPrefetchPagesPass());
+  PrefetchPagesPassOptions prefetch;
+  prefetch.pagesAhead = options.tile.pagesAhead;
+  manager.addPass(createPrefetchPagesPass(prefetch));
   VectorizePassOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.registers = options.registers;
@@ -159,6 +166,10 @@ struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
       *this, "int8-dot",
       llvm::cl::desc("the target has dot products of bytes (x86 vpdpbusd)"),
       llvm::cl::init(false)};
+  Option<std::string> tile{
+      *this, "tile",
+      llvm::cl::desc("sizes as name=number, e.g. tile=kv-tokens=64"),
+      llvm::cl::init("")};
   Option<bool> executor{
       *this, "executor",
       llvm::cl::desc("functions with work take an executor as last argument"),
@@ -176,8 +187,13 @@ buildFromText(OpPassManager &manager, StringRef text,
   std::optional<Via> via = parseVia(parsed.via.getValue(), error);
   if (!via)
     return errorHandler(error);
+  std::optional<TileOptions> tile =
+      TileOptions::parse(parsed.tile.getValue(), error);
+  if (!tile)
+    return errorHandler(error);
   CpuPipelineOptions options;
   options.via = *via;
+  options.tile = *tile;
   options.vectorBits = parsed.vectorBits;
   options.registers = parsed.registers;
   options.executor = parsed.executor;
@@ -193,12 +209,12 @@ void paged_attn::buildCpuPipeline(OpPassManager &manager,
                                   Stage stage) {
   // Level 3a is the same to look at whatever comes after.
   if (options.via == Via::Vector && stage != Stage::Linalg) {
-    addTileStage(manager);
+    addTileStage(manager, options);
     if (stage == Stage::Tiled)
       return;
     addMicrokernelStage(manager, options);
   } else if (options.via != Via::Reference) {
-    addTileStage(manager);
+    addTileStage(manager, options);
     if (stage == Stage::Tiled)
       return;
     addLinalgStage(manager);

@@ -8,15 +8,14 @@
 
 #include "paged_attn/Target/EmitObject.h"
 
+#include "Backends.h"
+#include "Expand.h"
+
 #include "llvm/ADT/SmallVector.h"
-#include "llvm/IR/IRBuilder.h"
-#include "llvm/IR/InstIterator.h"
-#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -25,16 +24,17 @@ using namespace mlir::paged_attn;
 
 static std::unique_ptr<llvm::TargetMachine>
 createMachine(const TargetInfo &info, std::string &error) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  initializeBackends();
   llvm::Triple triple(info.triple);
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
+  llvm::TargetOptions options;
+  options.MCOptions.AsmVerbose = true; // assembly marks what is spilled
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, info.cpu, info.features, llvm::TargetOptions(), llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, info.cpu, info.features, options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
   if (!machine)
     error = "cannot generate code for " + info.triple;
   return machine;
@@ -53,27 +53,9 @@ static void setTarget(llvm::Module &module, const TargetInfo &info,
     if (!info.features.empty())
       function.addFnAttr("target-features", info.features);
     function.addFnAttr("prefer-vector-width", std::to_string(info.vectorBits));
-  }
-}
-
-/// Without the instruction each llvm.fma would be a call of fmaf: a product and
-/// a sum instead, rounded twice.
-static void splitFma(llvm::Module &module, const TargetInfo &info) {
-  if (info.hasFma)
-    return;
-  llvm::SmallVector<llvm::IntrinsicInst *> calls;
-  for (llvm::Function &function : module)
-    for (llvm::Instruction &instruction : llvm::instructions(function))
-      if (auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction))
-        if (call->getIntrinsicID() == llvm::Intrinsic::fma)
-          calls.push_back(call);
-  for (llvm::IntrinsicInst *call : calls) {
-    llvm::IRBuilder<> builder(call);
-    llvm::Value *product =
-        builder.CreateFMul(call->getArgOperand(0), call->getArgOperand(1));
-    call->replaceAllUsesWith(
-        builder.CreateFAdd(product, call->getArgOperand(2)));
-    call->eraseFromParent();
+    if (info.sveBits) // vectors wider than NEON's become SVE of this width
+      function.addFnAttr(llvm::Attribute::getWithVScaleRangeArgs(
+          module.getContext(), info.sveBits / 128, info.sveBits / 128));
   }
 }
 
@@ -104,7 +86,7 @@ mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
   if (!machine)
     return std::nullopt;
   setTarget(module, info, *machine);
-  splitFma(module, info);
+  expandMissing(module, info);
   optimize(module, *machine);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream os(bytes);

@@ -189,6 +189,7 @@ PagedAttnStatus pagedAttnGroupStats(const PagedAttnManager *manager,
     out.lifetimeMs = ::toC(now.lifetimeMs);
     out.idleMs = ::toC(now.idleMs);
     out.reuseGapMs = ::toC(now.reuseGapMs);
+    out.partlyFilledPages = now.partlyFilledPages;
     writeStruct(out, stats);
     return Status::ok();
   });

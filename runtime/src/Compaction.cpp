@@ -190,7 +190,7 @@ Status ManagerImpl::applyMoves(int32_t group, const PageMove *moves,
     sequences[slot].version += changed;
   }
   for (int64_t i = 0; i < count; ++i)
-    if (pool.isCached(to[i]))
+    if (pool.isCached(to[i]) && !pool.isPartlyFilled(to[i]))
       addEvent(EventKind::Moved, group, from[i], to[i], pool.hashOf(to[i]), 0);
   counters.moves += uint64_t(count);
   return Status::ok();

@@ -212,6 +212,17 @@ void PagePool::setPriority(PageId page, int priority, uint32_t ttlMs) {
     orderInsert(page);
 }
 
+int PagePool::priorityOf(PageId page, uint32_t &ttlMs) const {
+  ttlMs = 0;
+  if (options_.policy == EvictionPolicy::Priority)
+    if (uint64_t end = (scores_[page] & kExpiryMask) * kExpiryUnitMs; end > 0) {
+      if (end <= nowMs_)
+        return kDefaultPriority;
+      ttlMs = uint32_t(end - nowMs_);
+    }
+  return int(meta_[page].priority);
+}
+
 /// Lowers expired pages to the default priority. Runs at most once per quarter
 /// second, and only when some page with a time to live has expired.
 void PagePool::expirePriorities() {
@@ -274,8 +285,27 @@ Status PagePool::checkOrder() const {
   return Status::ok();
 }
 
+/// Whether the index finds a cached page by its tokens.
+Status PagePool::checkIndexed(PageId page) const {
+  const PageMeta &meta = meta_[page];
+  bool found = !isCached(page) && !isPartlyFilled(page);
+  if (isCached(page) && !isPartlyFilled(page)) {
+    found = lookup(meta.hash, meta.parentKey, tokensOf(page)) == page;
+  } else if (isCached(page)) {
+    PageId at = buckets_[bucketOf(meta.hash)];
+    while (at != 0 && at != page)
+      at = meta_[at].bucketNext;
+    int32_t fill = fillOf(page);
+    found = at == page && fill > 0 && fill < options_.pageSize;
+  }
+  return found
+             ? Status::ok()
+             : Status::error(StatusCode::Internal,
+                             "cached page %d is not found by its tokens", page);
+}
+
 Status PagePool::checkInvariants(const uint32_t *refs) const {
-  int64_t listed = 0, cached = 0, pinned = 0;
+  int64_t listed = 0, cached = 0, partly = 0, pinned = 0;
   int64_t end = std::min(fresh_, numPages_);
   for (PageId page = freeHead_; page; page = meta_[page].next)
     if (++listed > numPages_ || !(meta_[page].flags & kOnFreeList) ||
@@ -299,10 +329,8 @@ Status PagePool::checkInvariants(const uint32_t *refs) const {
       return Status::error(StatusCode::Internal,
                            "page %d has %u references, its owners know %u",
                            page, meta.refs, refs[page] + uint32_t(meta.pins));
-    if (isCached(page) &&
-        lookup(meta.hash, meta.parentKey, tokensOf(page)) != page)
-      return Status::error(StatusCode::Internal,
-                           "cached page %d is not found by its tokens", page);
+    partly += isPartlyFilled(page);
+    PAGED_ATTN_RETURN_IF_ERROR(checkIndexed(page));
     // In full groups the ancestors of a cached page are cached, and those of a
     // referenced one referenced: the tail goes before the head.
     if (options_.exactChain && isCached(page) && !(meta.flags & kRoot)) {
@@ -313,13 +341,15 @@ Status PagePool::checkInvariants(const uint32_t *refs) const {
     }
   }
   int64_t freePages = listed + std::max<int64_t>(0, usable() + 1 - end);
-  if (freePages != free_ || cached != cached_ || pinned != pinned_)
+  if (freePages != free_ || cached != cached_ || partly != partlyFilled_ ||
+      pinned != pinned_)
     return Status::error(
         StatusCode::Internal,
-        "expected %lld free, %lld cached, %lld pinned pages, "
-        "got %lld, %lld, %lld",
+        "expected %lld free, %lld cached, %lld partly filled, %lld pinned "
+        "pages, got %lld, %lld, %lld, %lld",
         static_cast<long long>(free_), static_cast<long long>(cached_),
-        static_cast<long long>(pinned_), static_cast<long long>(freePages),
-        static_cast<long long>(cached), static_cast<long long>(pinned));
+        static_cast<long long>(partlyFilled_), static_cast<long long>(pinned_),
+        static_cast<long long>(freePages), static_cast<long long>(cached),
+        static_cast<long long>(partly), static_cast<long long>(pinned));
   return checkOrder();
 }

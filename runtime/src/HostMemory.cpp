@@ -22,6 +22,9 @@ using Lock = std::lock_guard<std::mutex>;
 /// Size of a transparent huge page on x86-64 and AArch64 (4 KiB granule).
 constexpr size_t kHugePageBytes = size_t(2) << 20;
 constexpr size_t kSmallPageBytes = 4096;
+constexpr size_t kAlignment = 64;
+/// From here on an array has huge pages of its own.
+constexpr size_t kLargeArrayBytes = 2 * kHugePageBytes;
 /// Pattern of the guard page.
 constexpr uint8_t kGuardByte = 0xa5;
 
@@ -55,6 +58,26 @@ void *mapAligned(void *, size_t bytes) {
 
 void unmapAligned(void *, void *memory, size_t bytes) {
   ::munmap(memory, roundUp(bytes, kSmallPageBytes));
+}
+
+void *allocateArray(void *, size_t bytes) {
+  if (bytes >= kLargeArrayBytes)
+    return mapAligned(nullptr, bytes);
+  // calloc gives untouched zero pages; the true start lies before the result.
+  char *raw = static_cast<char *>(std::calloc(1, bytes + 2 * kAlignment));
+  if (!raw)
+    return nullptr;
+  uintptr_t start = reinterpret_cast<uintptr_t>(raw) + kAlignment;
+  start = (start + kAlignment - 1) / kAlignment * kAlignment;
+  auto **aligned = reinterpret_cast<void **>(start);
+  aligned[-1] = raw;
+  return aligned;
+}
+
+void releaseArray(void *, void *memory, size_t bytes) {
+  if (bytes >= kLargeArrayBytes)
+    return unmapAligned(nullptr, memory, bytes);
+  std::free(static_cast<void **>(memory)[-1]);
 }
 
 /// Bytes that repeat through a page filled with NaN. Integers have none and
@@ -122,6 +145,10 @@ bool numScales(const GroupSpec &spec, const SideSpec &side, int64_t maxPages,
 }
 
 } // namespace
+
+HostAllocator paged_attn::defaultHostAllocator() {
+  return HostAllocator{allocateArray, releaseArray, nullptr};
+}
 
 HostAllocator paged_attn::hugePageAllocator() {
   return HostAllocator{mapAligned, unmapAligned, nullptr};

@@ -57,7 +57,7 @@ uint64_t ManagerImpl::now() const {
           .count());
 }
 
-void ManagerImpl::tick() {
+void ManagerImpl::tick() const {
   uint32_t passed = uint32_t(now() - clockStart);
   for (int32_t g = 0; g < numGroups(); ++g)
     pools[g]->setNow(passed);
@@ -216,11 +216,10 @@ int64_t KVCacheManager::bookkeepingBytes(int32_t group) const {
 // Work lists
 //===----------------------------------------------------------------------===//
 
-PageId ManagerImpl::freshPage(int32_t group) {
-  PageId page = pools[group]->allocateOne();
-  if (options.fill != FillMode::None)
-    zeroes[numZeroes++] = PageZero{group, page};
-  return page;
+void ManagerImpl::freshPages(int32_t group, int32_t count, PageId *pages) {
+  pools[group]->allocateSome(count, pages);
+  for (int32_t i = 0; i < count && options.fill != FillMode::None; ++i)
+    zeroes[numZeroes++] = PageZero{group, pages[i]};
 }
 
 /// The source stays referenced, with its ancestors, until the list is taken.

@@ -58,12 +58,17 @@ private:
   std::unordered_map<std::string, int32_t> byKey_;
 };
 
+/// Hashes over the tokens of a sequence up to some page.
+struct Chain {
+  uint64_t content; ///< of domain and tokens only
+  uint64_t digest;  ///< keyed (windowed groups)
+};
+
 /// A sequence's part in one group.
 struct GroupState {
   int32_t numPages;  ///< table entries, lookahead included
   int32_t numHashed; ///< leading pages that went through the prefix index
-  uint64_t chain;    ///< content hash after `numHashed` pages
-  uint64_t digest;   ///< keyed digest after them (windowed groups)
+  Chain chain;       ///< after `numHashed` pages
 };
 
 enum class SequenceState : uint8_t { Unused, Match, Live, Swapped };
@@ -83,9 +88,10 @@ enum class Side : uint8_t { Keys, Values };
 
 /// What a look-up found in one group.
 struct GroupMatch {
-  int32_t pages;      ///< entries looked up (full: all of them found)
-  int32_t tokens;     ///< full groups: matched tokens, partial page included
-  PageId partialPage; ///< page behind `pages` that begins with the rest
+  int32_t pages;        ///< entries looked up (full: all of them found)
+  int32_t partialIndex; ///< entry behind the last page that was found
+  PageId partialPage;   ///< a page that begins with what follows there
+  int32_t tokens;       ///< tokens up to the end of what it agrees with
 };
 
 /// What a swapped sequence left elsewhere.
@@ -164,7 +170,7 @@ struct ManagerImpl final : PoolListener {
   bool workPending() const { return numCopies + numZeroes + numSlotCopies > 0; }
   uint64_t now() const;
   /// Brings the pools' clocks up to date; once per public call.
-  void tick();
+  void tick() const;
 
   //===--- Steps ----------------------------------------------------------===//
   Status initialize();
@@ -178,10 +184,12 @@ struct ManagerImpl final : PoolListener {
   /// Drops table entries [from, numPages), tail first.
   void dropPages(int32_t slot, int32_t group, int32_t from, KeepCache keep);
   void freeSlot(int32_t slot, KeepCache keep);
-  bool writable(int32_t group, PageId page) const {
-    return pools[group]->refs(page) == 1 && !pools[group]->isCached(page);
+  /// Whether slots from `slot` on of a mapped page are its one owner's.
+  bool writable(int32_t group, PageId page, int32_t slot) const {
+    return pools[group]->refs(page) == 1 &&
+           slot >= pools[group]->cachedTokens(page);
   }
-  PageId freshPage(int32_t group);
+  void freshPages(int32_t group, int32_t count, PageId *pages);
   /// The slot behind the last, for work that needs no sequence.
   int32_t scratchSlot() const { return options.maxSequences; }
   void addCopy(int32_t group, PageId source, PageId target, int32_t tokens);
@@ -201,18 +209,30 @@ struct ManagerImpl final : PoolListener {
   /// Puts the next full page of a sequence through the prefix index. `store`
   /// false only advances the chain.
   void commitPage(int32_t slot, int32_t group, bool store);
+  /// The same when the chain after the page is known.
+  void commitHashed(int32_t slot, int32_t group, const Chain &after,
+                    bool store);
+  /// All full pages up to entry `end`, their cache misses overlapped.
+  void commitPages(int32_t slot, int32_t group, int32_t end);
+  /// Puts the committed head of a partly filled last page into the prefix
+  /// cache, for matches that copy it.
+  void storeLastPage(int32_t slot, int32_t group);
   /// Replaces entry `index` of every sequence that maps `from` there.
   void replaceShared(int32_t group, int32_t index, PageId from, PageId to);
   uint64_t parentKey(int32_t slot, int32_t group, int32_t page,
                      uint64_t digest) const;
-  void nextChain(int32_t group, const TokenId *tokens, uint64_t &chain,
-                 uint64_t &digest) const;
+  void nextChain(int32_t group, const TokenId *tokens, Chain &chain) const;
+  void hashAhead(int32_t group, const TokenId *tokens, int32_t count,
+                 Chain &chain, Chain *after) const;
   void startChain(int32_t slot, int32_t group);
   void rebuildChain(int32_t slot, int32_t group, int32_t numHashed);
   /// Looks up `numTokens` tokens: pages into the tables of `slot`, without
   /// references, lengths and partial pages into `found`.
   void lookUp(uint64_t root, uint64_t chain, const TokenId *tokens,
               int32_t numTokens, int32_t slot, GroupMatch *found) const;
+  GroupMatch lookUpGroup(int32_t group, uint64_t root, uint64_t start,
+                         const TokenId *tokens, int32_t numTokens,
+                         int32_t slot) const;
   int32_t longestIn(int32_t group, int32_t slot, const GroupMatch &found,
                     int32_t bound) const;
   int32_t commonLength(int32_t slot, const GroupMatch *found,

@@ -19,27 +19,14 @@ using namespace paged_attn;
 
 namespace {
 
-constexpr size_t kAlignment = 64;
-
 // Widths of the bit fields of a page record.
-constexpr uint32_t kMaxPins = (1u << 12) - 1;
+constexpr uint32_t kMaxPins = (1u << 10) - 1;
 constexpr uint32_t kMaxUses = (1u << 7) - 1;
 
-void *callocAligned(void *, size_t bytes) {
-  // calloc gives untouched zero pages; the true start lies before the result.
-  char *raw = static_cast<char *>(std::calloc(1, bytes + 2 * kAlignment));
-  if (!raw)
-    return nullptr;
-  uintptr_t start = reinterpret_cast<uintptr_t>(raw) + kAlignment;
-  start = (start + kAlignment - 1) / kAlignment * kAlignment;
-  auto **aligned = reinterpret_cast<void **>(start);
-  aligned[-1] = raw;
-  return aligned;
-}
-
-void freeAligned(void *, void *memory, size_t) {
-  std::free(static_cast<void **>(memory)[-1]);
-}
+/// Partly filled pages under one parent that begin with the same token. More
+/// would make the walk over them long; the token after a prompt's last full
+/// page is mostly the same one.
+constexpr int kMaxSiblings = 8;
 
 uint64_t floorPowerOfTwo(uint64_t value) {
   uint64_t power = 1;
@@ -58,10 +45,6 @@ uint64_t mix(uint64_t x) {
 }
 
 } // namespace
-
-HostAllocator paged_attn::defaultHostAllocator() {
-  return HostAllocator{callocAligned, freeAligned, nullptr};
-}
 
 Status PagePool::create(const PoolOptions &options,
                         std::unique_ptr<PagePool> &pool) {
@@ -88,9 +71,8 @@ Status PagePool::create(const PoolOptions &options,
     allocator = defaultHostAllocator();
   size_t pages = size_t(options.maxPages);
   bool heap = made->usesHeap();
-  // Half the buckets with a heap keeps every policy under 64 bytes per page.
-  uint64_t buckets =
-      floorPowerOfTwo(std::max<size_t>(1, heap ? pages / 2 : pages));
+  // Fewer buckets with a heap keep every policy under 64 bytes per page.
+  uint64_t buckets = heap ? pages / 2 + 1 : pages + pages / 2;
   uint64_t hints = floorPowerOfTwo(std::max<size_t>(1, pages / 4));
   if (!made->meta_.allocate(allocator, pages) ||
       !made->tokens_.allocate(allocator, pages * size_t(options.pageSize)) ||
@@ -101,7 +83,6 @@ Status PagePool::create(const PoolOptions &options,
     return Status::error(StatusCode::ResourceExhausted,
                          "out of host memory for the records of %lld pages",
                          static_cast<long long>(options.maxPages));
-  made->bucketMask_ = buckets - 1;
   made->hintMask_ = hints - 1;
   made->numPages_ = options.numPages;
   made->free_ = made->usable();
@@ -166,14 +147,21 @@ void PagePool::startPage(PageId page) {
   ++allocations_;
 }
 
+void PagePool::allocateSome(int64_t count, PageId *pages) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (i % kAhead == 0 && free_ < std::min<int64_t>(count - i, kAhead))
+      prefetchVictims(std::min<int64_t>(count - i, kAhead) - free_);
+    pages[i] = allocateOne();
+  }
+}
+
 Status PagePool::allocate(int64_t count, PageId *pages) {
   if (count < 0 || count > available())
     return Status::error(StatusCode::ResourceExhausted,
                          "expected at most %lld pages, got a request for %lld",
                          static_cast<long long>(available()),
                          static_cast<long long>(count));
-  for (int64_t i = 0; i < count; ++i)
-    pages[i] = allocateOne();
+  allocateSome(count, pages);
   return Status::ok();
 }
 
@@ -215,9 +203,9 @@ void PagePool::addChain(PageId page, uint32_t *refs) const {
 }
 
 Status PagePool::pin(PageId page) {
-  if (!isUsable(page) || !isCached(page))
+  if (!isUsable(page) || !isCached(page) || isPartlyFilled(page))
     return Status::error(StatusCode::NotFound,
-                         "expected a cached page to pin, got %d", page);
+                         "expected a full cached page to pin, got %d", page);
   // Every ancestor has at least as many pins, so the root tells for all.
   for (PageId at = page; at != kNoPage; at = parentPage(at))
     if (meta_[at].pins == kMaxPins)
@@ -297,13 +285,22 @@ void PagePool::reclaim(PageId page) {
   idleMs_.add(nowMs_ - meta.touchedMs);
   lifetimeMs_.add(nowMs_ - meta.bornMs);
   leaveIdle(page);
+  leaveCache(page);
+  ++meta.generation;
+  pushFree(page);
+}
+
+/// Takes a page out of the prefix index.
+void PagePool::leaveCache(PageId page) {
+  PageMeta &meta = meta_[page];
+  bool partly = isPartlyFilled(page), isRoot = meta.flags & kRoot;
   unlinkBucket(page);
   --cached_;
-  ++meta.generation;
+  partlyFilled_ -= partly;
+  meta.flags &= ~(kCached | kRoot | kPartlyFilled);
   if (options_.listener)
-    options_.listener->pageRemoved(options_.group, page, meta.hash,
-                                   meta.parentKey, (meta.flags & kRoot) != 0);
-  pushFree(page);
+    options_.listener->pageRemoved(options_.group, page, partly ? 0 : meta.hash,
+                                   meta.parentKey, isRoot);
 }
 
 void PagePool::clearIdle() {
@@ -341,6 +338,39 @@ void PagePool::unlinkBucket(PageId page) {
   meta_[page].bucketNext = 0;
 }
 
+void PagePool::prefetchLookup(const uint64_t *hashes, int32_t count) const {
+  for (int32_t i = 0; i < count; ++i)
+    __builtin_prefetch(&buckets_[bucketOf(hashes[i])]);
+  for (int32_t i = 0; i < count; ++i)
+    prefetchRecord(buckets_[bucketOf(hashes[i])]);
+}
+
+void PagePool::prefetchInsert(const PageId *pages, int32_t count,
+                              const TokenId *tokens) const {
+  for (int32_t i = 0; i < count; ++i) {
+    if (pages[i] < 0)
+      continue;
+    __builtin_prefetch(&tokens_[size_t(pages[i]) * options_.pageSize], 1);
+    if (i + 1 < count)
+      __builtin_prefetch(
+          &hints_[hintOf(keyOf(pages[i]), tokens[(i + 1) * options_.pageSize])],
+          1);
+  }
+}
+
+/// Unlinking a victim reads its bucket and the records before it in the chain.
+void PagePool::prefetchVictims(int64_t count) const {
+  if (usesHeap())
+    return;
+  int32_t oldest = lists_[0].oldest ? lists_[0].oldest : lists_[1].oldest;
+  int64_t left = count;
+  for (PageId page = oldest; page && left-- > 0; page = meta_[page].next)
+    __builtin_prefetch(&buckets_[bucketOf(meta_[page].hash)]);
+  left = count;
+  for (PageId page = oldest; page && left-- > 0; page = meta_[page].next)
+    prefetchRecord(buckets_[bucketOf(meta_[page].hash)]);
+}
+
 void PagePool::insert(PageId page, uint64_t hash, uint64_t parentHash,
                       uint64_t parentKey, const TokenId *tokens, bool isRoot) {
   PageMeta &meta = meta_[page];
@@ -365,26 +395,99 @@ PageId PagePool::lookup(uint64_t hash, uint64_t parentKey,
        page = meta_[page].bucketNext) {
     const PageMeta &meta = meta_[page];
     if (meta.hash == hash && meta.parentKey == parentKey &&
+        !isPartlyFilled(page) &&
         std::memcmp(tokensOf(page), tokens, bytes) == 0)
       return page;
   }
   return kNoPage;
 }
 
-PageId PagePool::lookupPartial(uint64_t parentKey, const TokenId *tokens,
-                               int32_t count, int32_t &agreeing) const {
+int32_t PagePool::agreeingTokens(PageId page, const TokenId *tokens,
+                                 int32_t count) const {
+  const TokenId *stored = tokensOf(page);
+  int32_t limit = std::min(count, cachedTokens(page));
+  return int32_t(std::mismatch(stored, stored + limit, tokens).first - stored);
+}
+
+PageId PagePool::lookupPartial(uint64_t hash, uint64_t parentKey,
+                               const TokenId *tokens, int32_t count,
+                               int32_t &agreeing) const {
+  PageId best = kNoPage;
   agreeing = 0;
+  auto consider = [&](PageId page) {
+    if (meta_[page].parentKey != parentKey)
+      return;
+    if (int32_t agrees = agreeingTokens(page, tokens, count);
+        agrees > agreeing) {
+      agreeing = agrees;
+      best = page;
+    }
+  };
   if (count < 1)
     return kNoPage;
-  PageId page = hints_[hintOf(parentKey, tokens[0])];
-  if (page == 0 || !isCached(page) || meta_[page].parentKey != parentKey)
-    return kNoPage;
-  const TokenId *stored = tokensOf(page);
-  int32_t limit = std::min(count, options_.pageSize);
-  while (agreeing < limit && stored[agreeing] == tokens[agreeing])
-    ++agreeing;
-  return agreeing > 0 ? page : kNoPage;
+  consider(hints_[hintOf(parentKey, tokens[0])]);
+  for (PageId page = buckets_[bucketOf(hash)]; page != 0;
+       page = meta_[page].bucketNext)
+    if (isPartlyFilled(page) && meta_[page].hash == hash)
+      consider(page);
+  return best;
 }
+
+/// Drops the idle siblings that `tokens` begin with, and the oldest idle one
+/// when there are too many; false when none could go.
+bool PagePool::makeRoomForPartial(uint64_t hash, uint64_t parentKey,
+                                  const TokenId *tokens, int32_t count) {
+  int siblings = 0;
+  PageId oldest = kNoPage;
+  for (PageId page = buckets_[bucketOf(hash)], next; page != 0; page = next) {
+    const PageMeta &meta = meta_[page];
+    next = meta.bucketNext;
+    if (!isPartlyFilled(page) || meta.hash != hash ||
+        meta.parentKey != parentKey)
+      continue;
+    int32_t fill = fillOf(page);
+    bool isIdle = meta.flags & kIdle;
+    if (isIdle && fill <= count &&
+        agreeingTokens(page, tokens, count) == fill) {
+      reclaim(page);
+      continue;
+    }
+    ++siblings;
+    if (isIdle)
+      oldest = page; // New ones go to the front.
+  }
+  if (siblings < kMaxSiblings)
+    return true;
+  if (oldest == kNoPage)
+    return false;
+  reclaim(oldest);
+  return true;
+}
+
+void PagePool::insertPartial(PageId page, uint64_t hash, uint64_t parentKey,
+                             const TokenId *tokens, int32_t count,
+                             bool isRoot) {
+  if (!makeRoomForPartial(hash, parentKey, tokens, count))
+    return;
+  PageMeta &meta = meta_[page];
+  meta.hash = hash;
+  meta.parentKey = parentKey;
+  meta.flags |= kCached | kPartlyFilled | (isRoot ? uint32_t(kRoot) : 0u);
+  extendPartial(page, tokens, count);
+  linkBucket(page);
+  ++cached_;
+  ++partlyFilled_;
+  if (options_.policy == EvictionPolicy::FIFO)
+    scores_[page] = ++tick_;
+}
+
+void PagePool::extendPartial(PageId page, const TokenId *tokens,
+                             int32_t count) {
+  std::copy_n(tokens, count, &tokens_[size_t(page) * options_.pageSize]);
+  fillOf(page) = count;
+}
+
+void PagePool::removePartial(PageId page) { leaveCache(page); }
 
 /// Page named by an exact parent key, or kNoPage for roots, digests and
 /// parents that were reclaimed.
@@ -498,10 +601,11 @@ void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
       std::memcpy(&tokens_[size_t(to[i]) * options_.pageSize],
                   tokensOf(from[i]), sizeof(TokenId) * options_.pageSize);
       linkBucket(to[i]);
-      hints_[hintOf(target.parentKey, tokensOf(to[i])[0])] = to[i];
-      if (scores_)
-        scores_[to[i]] = scores_[from[i]];
+      if (!isPartlyFilled(to[i]))
+        hints_[hintOf(target.parentKey, tokensOf(to[i])[0])] = to[i];
     }
+    if (scores_)
+      scores_[to[i]] = scores_[from[i]];
     source.refs = 0;
     source.pins = 0;
     source.bucketNext = 0;
@@ -521,7 +625,8 @@ void PagePool::move(const PageId *from, const PageId *to, int64_t count) {
         continue;
       PageId moved = to[meta_[parent].next];
       meta.parentKey = keyOf(moved);
-      hints_[hintOf(meta.parentKey, tokensOf(page)[0])] = page;
+      if (!isPartlyFilled(page))
+        hints_[hintOf(meta.parentKey, tokensOf(page)[0])] = page;
     }
   for (int64_t i = 0; i < count; ++i) {
     ++meta_[from[i]].generation;
@@ -534,6 +639,7 @@ void PagePool::fillStats(GroupStats &stats) const {
   stats.usablePages = usable();
   stats.livePages = usable() - available();
   stats.cachedPages = cached_;
+  stats.partlyFilledPages = partlyFilled_;
   stats.reclaimablePages = idle_;
   stats.freePages = free_;
   stats.pinnedPages = pinned_;

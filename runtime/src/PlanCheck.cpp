@@ -133,7 +133,9 @@ Status checkCover(const Plan &plan, std::vector<const WorkItem *> &items) {
             });
   size_t at = 0;
   for (int32_t b = 0; b < int32_t(plan.qLens.size()); ++b)
-    for (int32_t h = 0; h < plan.options.numKVHeads; ++h)
+    // Without rows there is nothing to look for, however many heads.
+    for (int32_t h = 0;
+         h < plan.options.numKVHeads && plan.qLens[size_t(b)] > 0; ++h)
       for (int32_t row = 0; row < plan.qLens[size_t(b)];) {
         if (at == items.size() || items[at]->sequence != b ||
             items[at]->head != h || items[at]->queryBegin != row)

@@ -27,6 +27,11 @@ uint64_t hashPage(const TokenId *tokens, int32_t pageSize, uint64_t seed) {
   return XXH3_64bits_withSeed(tokens, sizeof(TokenId) * size_t(pageSize), seed);
 }
 
+/// Hash of a partly filled page: what stands before it and its first token.
+uint64_t hashOfPartial(uint64_t chain, TokenId first) {
+  return hashPage(&first, 1, ~chain);
+}
+
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -34,18 +39,18 @@ uint64_t hashPage(const TokenId *tokens, int32_t pageSize, uint64_t seed) {
 //===----------------------------------------------------------------------===//
 
 void ManagerImpl::nextChain(int32_t group, const TokenId *tokens,
-                            uint64_t &chain, uint64_t &digest) const {
+                            Chain &chain) const {
   int32_t pageSize = spec(group).pageSize;
-  chain = hashPage(tokens, pageSize, chain);
+  chain.content = hashPage(tokens, pageSize, chain.content);
   if (!exact(group))
-    digest = hashPage(tokens, pageSize, digest ^ secret);
+    chain.digest = hashPage(tokens, pageSize, chain.digest ^ secret);
 }
 
 void ManagerImpl::startChain(int32_t slot, int32_t group) {
   GroupState &gs = state(slot, group);
   gs.numHashed = 0;
-  gs.chain = domains.contentHash(sequences[slot].domain);
-  gs.digest = gs.chain ^ secret;
+  gs.chain.content = domains.contentHash(sequences[slot].domain);
+  gs.chain.digest = gs.chain.content ^ secret;
 }
 
 void ManagerImpl::rebuildChain(int32_t slot, int32_t group, int32_t numHashed) {
@@ -53,13 +58,12 @@ void ManagerImpl::rebuildChain(int32_t slot, int32_t group, int32_t numHashed) {
   startChain(slot, group);
   gs.numHashed = numHashed;
   if (numHashed > 0 && exact(group) && options.prefixCache) {
-    gs.chain = pools[group]->hashOf(table(slot, group)[numHashed - 1]);
+    gs.chain.content = pools[group]->hashOf(table(slot, group)[numHashed - 1]);
     return;
   }
   int32_t pageSize = spec(group).pageSize;
   for (int32_t i = 0; i < numHashed; ++i)
-    nextChain(group, tokensOf(slot) + int64_t(i) * pageSize, gs.chain,
-              gs.digest);
+    nextChain(group, tokensOf(slot) + int64_t(i) * pageSize, gs.chain);
 }
 
 /// Parent key of entry `page`, whose chain so far has `digest`.
@@ -94,26 +98,67 @@ void ManagerImpl::replaceShared(int32_t group, int32_t index, PageId from,
 }
 
 void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
+  const GroupState &gs = state(slot, group);
+  Chain after = gs.chain;
+  nextChain(group,
+            tokensOf(slot) + int64_t(gs.numHashed) * spec(group).pageSize,
+            after);
+  commitHashed(slot, group, after, store);
+}
+
+/// Chains after each of `count` pages, whose look-ups are then near.
+void ManagerImpl::hashAhead(int32_t group, const TokenId *tokens, int32_t count,
+                            Chain &chain, Chain *after) const {
+  uint64_t hashes[PagePool::kAhead];
+  for (int32_t i = 0; i < count; ++i) {
+    nextChain(group, tokens + int64_t(i) * spec(group).pageSize, chain);
+    after[i] = chain;
+    hashes[i] = chain.content;
+  }
+  if (count > 1)
+    pools[group]->prefetchLookup(hashes, count);
+}
+
+void ManagerImpl::commitPages(int32_t slot, int32_t group, int32_t end) {
+  const GroupState &gs = state(slot, group);
+  while (gs.numHashed < end) {
+    Chain after[PagePool::kAhead], chain = gs.chain;
+    int32_t begin = gs.numHashed;
+    int32_t count = std::min(PagePool::kAhead, end - begin);
+    const TokenId *tokens =
+        tokensOf(slot) + int64_t(begin) * spec(group).pageSize;
+    hashAhead(group, tokens, count, chain, after);
+    if (count > 1)
+      pools[group]->prefetchInsert(table(slot, group) + begin, count, tokens);
+    for (int32_t i = 0; i < count; ++i)
+      commitHashed(slot, group, after[i], /*store=*/true);
+  }
+}
+
+void ManagerImpl::commitHashed(int32_t slot, int32_t group, const Chain &after,
+                               bool store) {
   GroupState &gs = state(slot, group);
   PagePool &pool = *pools[group];
   int32_t index = gs.numHashed++;
   PageId &entry = table(slot, group)[index];
   const TokenId *tokens =
       tokensOf(slot) + int64_t(index) * spec(group).pageSize;
-  uint64_t parent = parentKey(slot, group, index, gs.digest);
-  uint64_t before = gs.chain;
-  nextChain(group, tokens, gs.chain, gs.digest);
-  if (entry == kNoPage || !store)
+  uint64_t parent = parentKey(slot, group, index, gs.chain.digest);
+  uint64_t before = gs.chain.content;
+  gs.chain = after;
+  if (entry == kNoPage || !store || pool.hasHoles(entry))
     return;
-  PageId known = pool.lookup(gs.chain, parent, tokens);
+  PageId known = pool.lookup(after.content, parent, tokens);
   if (known == entry)
     return; // A fork of a committed page.
+  if (pool.isPartlyFilled(entry))
+    pool.removePartial(entry);
   if (known == kNoPage) {
     if (pool.isCached(entry))
       return;
     if (index == 0)
       domains.ref(sequences[slot].domain);
-    pool.insert(entry, gs.chain, before, parent, tokens, index == 0);
+    pool.insert(entry, after.content, before, parent, tokens, index == 0);
     return;
   }
   // The cache has these tokens already: share its page.
@@ -128,14 +173,50 @@ void ManagerImpl::commitPage(int32_t slot, int32_t group, bool store) {
   entry = known;
 }
 
+void ManagerImpl::storeLastPage(int32_t slot, int32_t group) {
+  const GroupState &gs = state(slot, group);
+  PagePool &pool = *pools[group];
+  int32_t pageSize = spec(group).pageSize, index = gs.numHashed;
+  int32_t count = sequences[slot].numCommitted - index * pageSize;
+  if (!options.prefixCache || count <= 0 || count >= pageSize ||
+      index >= gs.numPages)
+    return;
+  PageId page = table(slot, group)[index];
+  if (page == kNoPage || pool.hasHoles(page) ||
+      pool.cachedTokens(page) >= count ||
+      (workPending() && isPending(group, page)))
+    return;
+  const TokenId *tokens = tokensOf(slot) + int64_t(index) * pageSize;
+  if (pool.isPartlyFilled(page)) {
+    pool.extendPartial(page, tokens, count);
+    return;
+  }
+  if (index > 0 && exact(group) &&
+      !pool.isCached(table(slot, group)[index - 1]))
+    return; // Nothing would find it.
+  uint64_t parent = parentKey(slot, group, index, gs.chain.digest);
+  uint64_t hash = hashOfPartial(gs.chain.content, tokens[0]);
+  int32_t agreeing;
+  (void)pool.lookupPartial(hash, parent, tokens, count, agreeing);
+  if (agreeing == count)
+    return; // The cache has these tokens already.
+  pool.insertPartial(page, hash, parent, tokens, count, index == 0);
+  if (index == 0 && pool.isCached(page))
+    domains.ref(sequences[slot].domain);
+}
+
 void ManagerImpl::commitSlot(int32_t slot, int32_t numTokens) {
+  int32_t fresh = numTokens - sequences[slot].numCommitted;
   sequences[slot].numCommitted = numTokens;
   if (!options.prefixCache)
     return;
-  for (int32_t g = 0; g < numGroups(); ++g)
-    while ((state(slot, g).numHashed + 1) * int64_t(spec(g).pageSize) <=
-           numTokens)
-      commitPage(slot, g, /*store=*/true);
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    commitPages(slot, g, numTokens / spec(g).pageSize);
+    // One token at a time is decoding: its page gets full or is stored when
+    // the sequence is freed.
+    if (fresh > 1)
+      storeLastPage(slot, g);
+  }
 }
 
 bool ManagerImpl::isPending(int32_t group, PageId page) const {
@@ -212,37 +293,49 @@ Status KVCacheManager::commitTokens(SeqId sequence, int32_t numTokens) {
 // Matching
 //===----------------------------------------------------------------------===//
 
+GroupMatch ManagerImpl::lookUpGroup(int32_t group, uint64_t root,
+                                    uint64_t start, const TokenId *tokens,
+                                    int32_t numTokens, int32_t slot) const {
+  const PagePool &pool = *pools[group];
+  int32_t pageSize = spec(group).pageSize, full = numTokens / pageSize;
+  PageId *pages = table(slot, group);
+  Chain chain{start, start ^ secret}, after[PagePool::kAhead];
+  uint64_t key = root, partialChain = start, partialKey = root;
+  int32_t i = 0, partialIndex = 0, firstHashed = 0, numHashed = 0;
+  for (; i < full; ++i) {
+    const TokenId *own = tokens + int64_t(i) * pageSize;
+    if (i == firstHashed + numHashed) {
+      // Few at first, for prompts of which the cache has nothing.
+      firstHashed = i;
+      numHashed = std::min(full - i, i == 0 ? 2 : PagePool::kAhead);
+      hashAhead(group, own, numHashed, chain, after);
+    }
+    const Chain &here = after[i - firstHashed];
+    pages[i] = pool.lookup(here.content, key, own);
+    if (pages[i] == kNoPage && exact(group))
+      break;
+    key = exact(group) ? pool.keyOf(pages[i]) : here.digest;
+    if (pages[i] == kNoPage)
+      continue;
+    partialIndex = i + 1;
+    partialChain = here.content;
+    partialKey = key;
+  }
+  int32_t matched = partialIndex * pageSize, agreeing = 0;
+  GroupMatch found{i, partialIndex, kNoPage, matched};
+  if (matched < numTokens)
+    found.partialPage = pool.lookupPartial(
+        hashOfPartial(partialChain, tokens[matched]), partialKey,
+        tokens + matched, numTokens - matched, agreeing);
+  found.tokens += agreeing;
+  return found;
+}
+
 void ManagerImpl::lookUp(uint64_t root, uint64_t chainStart,
                          const TokenId *tokens, int32_t numTokens, int32_t slot,
                          GroupMatch *found) const {
-  for (int32_t g = 0; g < numGroups(); ++g) {
-    const PagePool &pool = *pools[g];
-    int32_t pageSize = spec(g).pageSize;
-    PageId *pages = table(slot, g);
-    uint64_t chain = chainStart, digest = chainStart ^ secret, key = root;
-    int32_t full = numTokens / pageSize, i = 0;
-    for (; i < full; ++i) {
-      const TokenId *own = tokens + int64_t(i) * pageSize;
-      nextChain(g, own, chain, digest);
-      pages[i] = pool.lookup(chain, key, own);
-      if (exact(g)) {
-        if (pages[i] == kNoPage)
-          break;
-        key = pool.keyOf(pages[i]);
-      } else {
-        key = digest;
-      }
-    }
-    found[g] = GroupMatch{i, numTokens, kNoPage};
-    if (!exact(g))
-      continue;
-    int32_t agreeing = 0;
-    int64_t matched = int64_t(i) * pageSize;
-    if (matched < numTokens)
-      found[g].partialPage = pool.lookupPartial(
-          key, tokens + matched, int32_t(numTokens - matched), agreeing);
-    found[g].tokens = int32_t(matched) + agreeing;
-  }
+  for (int32_t g = 0; g < numGroups(); ++g)
+    found[g] = lookUpGroup(g, root, chainStart, tokens, numTokens, slot);
 }
 
 /// Longest prefix up to `bound` tokens whose window is there, in one group.
@@ -266,13 +359,25 @@ int32_t ManagerImpl::longestIn(int32_t group, int32_t slot,
         std::min<int64_t>((sinks + pageSize - 1) / pageSize, last + 1);
     return run >= needed && sinkPages >= needSinks;
   };
-  for (int32_t i = 0; i < found.pages && int64_t(i) * pageSize < bound; ++i) {
-    run = pages[i] == kNoPage ? 0 : run + 1;
+  int32_t end = std::max(found.pages, found.partialIndex + 1);
+  for (int32_t i = 0; i < end && int64_t(i) * pageSize < bound; ++i) {
+    bool isThere = i < found.pages && pages[i] != kNoPage;
+    bool isPartial =
+        !isThere && i == found.partialIndex && found.partialPage != kNoPage;
     int64_t length = std::min<int64_t>(bound, (int64_t(i) + 1) * pageSize);
+    if (isPartial) {
+      length = std::min<int64_t>(bound, found.tokens);
+      ++run;
+      sinkPages += sinkPages == i;
+    } else {
+      run = isThere ? run + 1 : 0;
+    }
     // A partly used page is copied, so it has to be there itself.
     bool partly = length % pageSize != 0;
-    if ((!partly || pages[i] != kNoPage) && fits(length, i))
+    if ((!partly || isThere || isPartial) && fits(length, i))
       best = int32_t(length);
+    if (isPartial)
+      run = 0; // Its other slots are missing.
   }
   return best;
 }
@@ -295,8 +400,9 @@ bool ManagerImpl::adoptMatch(int32_t slot, int32_t matched,
     int32_t pageSize = spec(g).pageSize, full = matched / pageSize;
     PageId *pages = table(slot, g);
     sources[g] = matched % pageSize == 0 ? kNoPage
-                 : full < found[g].pages ? pages[full]
-                                         : found[g].partialPage;
+                 : full < found[g].pages && pages[full] != kNoPage
+                     ? pages[full]
+                     : found[g].partialPage;
     for (int32_t i = 0; i < full; ++i)
       if (pages[i] != kNoPage && neededByWindow(g, i, matched))
         pools[g]->ref(pages[i]);
@@ -470,7 +576,8 @@ void ManagerImpl::pageStored(int32_t group, PageId page, uint64_t hash,
 
 void ManagerImpl::pageRemoved(int32_t group, PageId page, uint64_t hash,
                               uint64_t parentKey, bool isRoot) {
-  addEvent(EventKind::Removed, group, page, kNoPage, hash, 0);
+  if (hash != 0)
+    addEvent(EventKind::Removed, group, page, kNoPage, hash, 0);
   if (isRoot)
     domains.release(domains.indexOfRootKey(parentKey));
 }

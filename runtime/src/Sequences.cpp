@@ -91,8 +91,11 @@ void ManagerImpl::dropPages(int32_t slot, int32_t group, int32_t from,
 }
 
 void ManagerImpl::freeSlot(int32_t slot, KeepCache keep) {
-  for (int32_t g = 0; g < numGroups(); ++g)
+  for (int32_t g = 0; g < numGroups(); ++g) {
+    if (keep == KeepCache::Keep)
+      storeLastPage(slot, g);
     dropPages(slot, g, 0, keep);
+  }
   dropSwap(slot);
   releaseSlot(slot);
 }
@@ -133,7 +136,8 @@ int64_t ManagerImpl::pagesNeeded(int32_t slot, int32_t group, int64_t numTokens,
   copied = false;
   if (numTokens > 0 && first / pageSize < gs.numPages) {
     PageId page = table(slot, group)[first / pageSize];
-    copied = page != kNoPage && !writable(group, page);
+    copied =
+        page != kNoPage && !writable(group, page, int32_t(first % pageSize));
   }
   return std::max<int64_t>(0, end - gs.numPages) + (copied ? 1 : 0);
 }
@@ -152,14 +156,19 @@ void ManagerImpl::mapSlots(int32_t slot, const SlotRequest &request) {
       PageId &entry = pages[first / pageSize];
       PageId source = entry;
       entry = pools[g]->allocateOne();
-      if (first % pageSize != 0)
+      if (first % pageSize != 0) {
         addCopy(g, source, entry, int32_t(first % pageSize));
+        if (pools[g]->hasHoles(source))
+          pools[g]->setHoles(entry);
+      }
       pools[g]->deref(source);
       ++sequence.version;
     }
-    for (int32_t last = ceilDiv(end + request.lookahead, pageSize);
-         gs.numPages < last; ++gs.numPages)
-      pages[gs.numPages] = freshPage(g);
+    if (int32_t last = ceilDiv(end + request.lookahead, pageSize);
+        gs.numPages < last) {
+      freshPages(g, last - gs.numPages, pages + gs.numPages);
+      gs.numPages = last;
+    }
     if (request.slots && request.slots[g])
       for (int64_t at = first; at < end; ++at)
         request.slots[g][at - first] =
@@ -369,7 +378,8 @@ Status KVCacheManager::commitTree(SeqId sequence, const int32_t *path,
   for (int32_t g = 0; g < impl.numGroups(); ++g)
     for (int32_t i = base / impl.spec(g).pageSize;
          moved && i < impl.state(slot, g).numPages; ++i)
-      if (!impl.writable(g, impl.table(slot, g)[i]))
+      if (int32_t pageSize = impl.spec(g).pageSize; !impl.writable(
+              g, impl.table(slot, g)[i], std::max(0, base - i * pageSize)))
         return Status::error(StatusCode::FailedPrecondition,
                              "page %d of the new tokens is shared by a fork",
                              impl.table(slot, g)[i]);

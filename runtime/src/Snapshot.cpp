@@ -4,7 +4,8 @@
 //
 // Gathers sequences, their pages (each once) and the prefix cache into the
 // bytes of SnapshotFormat.h. Cached prefixes that no sequence uses are written
-// as sequences of kind CacheOnly, one per last page of a chain.
+// as sequences of kind CacheOnly, one per last page of a chain. Managers of
+// windowed groups only have no chains; their idle pages go with their digests.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,6 +41,9 @@ private:
   uint32_t domainOf(int32_t index);
   int32_t pageIndex(int32_t group, PageId page);
   void addChain(int32_t group, PageId leaf);
+  void addChains(int32_t group);
+  void addWindowed(int32_t group);
+  void addPriorities(int32_t group);
   void layOut(uint64_t metaBytes);
   void writePage(int32_t group, PageId page, uint8_t *out) const;
 
@@ -132,7 +136,7 @@ void Exporter::addChain(int32_t group, PageId leaf) {
   out.kind = SnapshotKind::CacheOnly;
   for (auto page = chain.rbegin(); page != chain.rend(); ++page)
     out.tokens.insert(out.tokens.end(), pool.tokensOf(*page),
-                      pool.tokensOf(*page) + impl.spec(group).pageSize);
+                      pool.tokensOf(*page) + pool.cachedTokens(*page));
   int32_t domain = impl.domains.indexOfRootKey(pool.parentKeyOf(chain.back()));
   out.domain = domainOf(domain);
   if (!chains.emplace(out.domain, out.tokens).second)
@@ -147,23 +151,69 @@ void Exporter::addChain(int32_t group, PageId leaf) {
     for (int32_t i = 0; i < found[g].pages; ++i)
       out.tables.back().push_back(
           pageIndex(g, impl.table(impl.scratchSlot(), g)[i]));
+    // A partly filled page, when it has all the rest.
+    if (found[g].partialIndex == found[g].pages &&
+        found[g].partialPage != kNoPage && found[g].tokens == numTokens)
+      out.tables.back().push_back(pageIndex(g, found[g].partialPage));
   }
   content.sequences.push_back(std::move(out));
 }
 
-void Exporter::addCache() {
-  for (int32_t g = 0; g < impl.numGroups(); ++g) {
-    if (!impl.exact(g))
+void Exporter::addChains(int32_t group) {
+  const PagePool &pool = *impl.pools[group];
+  std::vector<bool> hasChild(size_t(pool.numPages()), false);
+  for (PageId page = 1; page < pool.numPages(); ++page)
+    if (pool.isCached(page))
+      if (PageId parent = pool.parentPage(page); parent != kNoPage)
+        hasChild[size_t(parent)] = true;
+  for (PageId page = 1; page < pool.numPages(); ++page)
+    if (pool.isCached(page) && !hasChild[size_t(page)])
+      addChain(group, page);
+}
+
+void Exporter::addWindowed(int32_t group) {
+  const PagePool &pool = *impl.pools[group];
+  content.secret = impl.secret;
+  for (PageId page = 1; page < pool.numPages(); ++page) {
+    if (!pool.isCached(page))
       continue;
-    const PagePool &pool = *impl.pools[g];
-    std::vector<bool> hasChild(size_t(pool.numPages()), false);
-    for (PageId page = 1; page < pool.numPages(); ++page)
-      if (pool.isCached(page))
-        if (PageId parent = pool.parentPage(page); parent != kNoPage)
-          hasChild[size_t(parent)] = true;
-    for (PageId page = 1; page < pool.numPages(); ++page)
-      if (pool.isCached(page) && !hasChild[size_t(page)])
-        addChain(g, page);
+    SnapshotCached out;
+    out.page = uint32_t(pageIndex(group, page));
+    out.hash = pool.hashOf(page);
+    out.parentKey = pool.parentKeyOf(page);
+    if (pool.isRoot(page))
+      out.domain =
+          int32_t(domainOf(impl.domains.indexOfRootKey(out.parentKey)));
+    out.tokens.assign(pool.tokensOf(page),
+                      pool.tokensOf(page) + pool.cachedTokens(page));
+    content.groups[size_t(group)].cached.push_back(std::move(out));
+  }
+}
+
+void Exporter::addCache() {
+  bool hasChains = false;
+  for (int32_t g = 0; g < impl.numGroups(); ++g)
+    hasChains |= impl.exact(g);
+  for (int32_t g = 0; g < impl.numGroups(); ++g)
+    if (impl.exact(g))
+      addChains(g);
+    else if (!hasChains)
+      addWindowed(g);
+}
+
+void Exporter::addPriorities(int32_t group) {
+  SnapshotGroup &out = content.groups[size_t(group)];
+  bool isDefault = true;
+  for (PageId page : pages[group]) {
+    uint32_t ttlMs;
+    int priority = impl.pools[group]->priorityOf(page, ttlMs);
+    isDefault &= priority == kDefaultPriority && ttlMs == 0;
+    out.priorities.push_back(uint8_t(priority));
+    out.ttlMs.push_back(ttlMs);
+  }
+  if (isDefault) {
+    out.priorities.clear();
+    out.ttlMs.clear();
   }
 }
 
@@ -200,11 +250,13 @@ void Exporter::writePage(int32_t group, PageId page, uint8_t *out) const {
 }
 
 void Exporter::write(std::vector<uint8_t> &bytes) {
+  for (int32_t g = 0; g < impl.numGroups(); ++g)
+    addPriorities(g);
   std::vector<uint8_t> meta;
-  writeMetadata(content, meta);
+  writeMetadata(content, kSnapshotVersion, meta);
   layOut(meta.size());
   meta.clear();
-  writeMetadata(content, meta);
+  writeMetadata(content, kSnapshotVersion, meta);
   bytes.assign(size_t(content.nested.offset + content.nested.bytes), 0);
   SnapshotHeader header = {};
   std::memcpy(header.magic, kSnapshotMagic, sizeof(header.magic));
@@ -237,6 +289,7 @@ Status ManagerImpl::exportSlots(const int32_t *slots, int32_t count,
   if (workPending())
     return Status::error(StatusCode::FailedPrecondition,
                          "expected the work lists to be taken");
+  tick();
   Exporter exporter(*this);
   for (int32_t i = 0; i < count; ++i) {
     if (sequences[slots[i]].state == SequenceState::Swapped)

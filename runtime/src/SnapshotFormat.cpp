@@ -33,7 +33,8 @@ Status damaged(const char *what, uint64_t got) {
 /// One order of fields for reading and writing: `visit(stream, x)`.
 class Writer {
 public:
-  explicit Writer(std::vector<uint8_t> &out) : out(out) {}
+  Writer(uint32_t version, std::vector<uint8_t> &out)
+      : version(version), out(out) {}
   template <typename T>
   bool operator()(T &value) {
     const auto *from = reinterpret_cast<const uint8_t *>(&value);
@@ -53,6 +54,7 @@ public:
     uint64_t count = values.size();
     return (*this)(count);
   }
+  const uint32_t version;
 
 private:
   std::vector<uint8_t> &out;
@@ -60,7 +62,8 @@ private:
 
 class Reader {
 public:
-  Reader(const uint8_t *at, size_t left) : at(at), left(left) {}
+  Reader(uint32_t version, const uint8_t *at, size_t left)
+      : version(version), at(at), left(left) {}
   template <typename T>
   bool operator()(T &value) {
     if (left < sizeof(T))
@@ -92,6 +95,7 @@ public:
     return true;
   }
   bool atEnd() const { return left == 0; }
+  const uint32_t version;
 
 private:
   const uint8_t *at;
@@ -111,6 +115,18 @@ bool visitRegion(Stream &stream, SnapshotRegion &region) {
 }
 
 template <typename Stream>
+bool visitCached(Stream &stream, SnapshotGroup &group) {
+  if (!stream.array(group.priorities) || !stream.array(group.ttlMs) ||
+      !stream.resize(group.cached))
+    return false;
+  for (SnapshotCached &page : group.cached)
+    if (!stream(page.page) || !stream(page.domain) || !stream(page.hash) ||
+        !stream(page.parentKey) || !stream.array(page.tokens))
+      return false;
+  return true;
+}
+
+template <typename Stream>
 bool visitGroup(Stream &stream, SnapshotGroup &group) {
   GroupSpec &spec = group.spec;
   return stream(spec.pageSize) && stream(spec.numLayers) &&
@@ -118,7 +134,8 @@ bool visitGroup(Stream &stream, SnapshotGroup &group) {
          visitSide(stream, spec.values) && stream(spec.windowKind) &&
          stream(spec.window) && stream(spec.sinkTokens) &&
          stream(group.numPages) && visitRegion(stream, group.region) &&
-         stream.array(group.keyScales) && stream.array(group.valueScales);
+         stream.array(group.keyScales) && stream.array(group.valueScales) &&
+         (stream.version < 2 || visitCached(stream, group));
 }
 
 template <typename Stream>
@@ -164,7 +181,8 @@ bool visitContent(Stream &stream, SnapshotContent &content) {
   for (SnapshotSequence &sequence : content.sequences)
     if (!visitSequence(stream, sequence))
       return false;
-  return visitRegion(stream, content.nested);
+  return visitRegion(stream, content.nested) &&
+         (stream.version < 2 || stream(content.secret));
 }
 
 //===----------------------------------------------------------------------===//
@@ -181,8 +199,9 @@ Status checkHeader(const uint8_t *bytes, size_t size, SnapshotHeader &header) {
                          "file");
   if (header.byteOrder != kByteOrderMark)
     return damaged("expected little-endian bytes", header.byteOrder);
-  if (header.version != kSnapshotVersion)
-    return damaged("expected version 1", header.version);
+  if (header.version < kOldestSnapshotVersion ||
+      header.version > kSnapshotVersion)
+    return damaged("expected version 1 or 2", header.version);
   uint64_t checksum =
       XXH3_64bits(bytes, offsetof(SnapshotHeader, headerChecksum));
   if (checksum != header.headerChecksum)
@@ -230,6 +249,26 @@ Status checkGroup(const SnapshotGroup &group) {
   if (group.keyScales.size() != expectedScales(group.spec, group.spec.keys) ||
       group.valueScales.size() != expectedScales(group.spec, group.spec.values))
     return damaged("a wrong number of scales", group.keyScales.size());
+  return Status::ok();
+}
+
+Status checkCached(const SnapshotContent &content, const SnapshotGroup &group) {
+  size_t priorities = group.priorities.size();
+  if (priorities != group.ttlMs.size() ||
+      (priorities != 0 && priorities != group.numPages))
+    return damaged("a wrong number of priorities", priorities);
+  for (uint8_t priority : group.priorities)
+    if (priority > 100)
+      return damaged("a priority above 100", priority);
+  for (const SnapshotCached &page : group.cached) {
+    if (page.page >= group.numPages)
+      return damaged("a cached page outside its region", page.page);
+    if (page.domain < -1 || page.domain >= int64_t(content.domains.size()))
+      return damaged("an unknown domain", uint64_t(page.domain));
+    if (page.tokens.empty() || page.tokens.size() > size_t(group.spec.pageSize))
+      return damaged("a wrong number of tokens of a cached page",
+                     page.tokens.size());
+  }
   return Status::ok();
 }
 
@@ -291,7 +330,7 @@ Status paged_attn::parseSnapshot(const uint8_t *bytes, size_t size,
       XXH3_64bits(meta, size_t(header.dataOffset - kSnapshotHeaderBytes));
   if (checksum != header.metaChecksum)
     return damaged("the metadata is corrupt: wrong checksum", checksum);
-  Reader reader(meta, size_t(header.metaBytes));
+  Reader reader(header.version, meta, size_t(header.metaBytes));
   if (!visitContent(reader, content) || !reader.atEnd())
     return damaged("the metadata does not end where it should",
                    header.metaBytes);
@@ -301,6 +340,7 @@ Status paged_attn::parseSnapshot(const uint8_t *bytes, size_t size,
   for (const SnapshotGroup &group : content.groups) {
     PAGED_ATTN_RETURN_IF_ERROR(checkRegion(bytes, size, group.region, end));
     PAGED_ATTN_RETURN_IF_ERROR(checkGroup(group));
+    PAGED_ATTN_RETURN_IF_ERROR(checkCached(content, group));
   }
   PAGED_ATTN_RETURN_IF_ERROR(checkRegion(bytes, size, content.nested, end));
   if (end != size)
@@ -310,9 +350,9 @@ Status paged_attn::parseSnapshot(const uint8_t *bytes, size_t size,
   return Status::ok();
 }
 
-void paged_attn::writeMetadata(const SnapshotContent &content,
+void paged_attn::writeMetadata(const SnapshotContent &content, uint32_t version,
                                std::vector<uint8_t> &out) {
-  Writer writer(out);
+  Writer writer(version, out);
   // The visitor is shared with the reader; the writer changes nothing.
   visitContent(writer, const_cast<SnapshotContent &>(content));
 }
@@ -327,7 +367,7 @@ Status paged_attn::sealSnapshot(uint8_t *bytes, size_t size) {
     return damaged("metadata outside the file", header.metaBytes);
   SnapshotContent content;
   uint8_t *meta = bytes + kSnapshotHeaderBytes;
-  Reader reader(meta, size_t(header.metaBytes));
+  Reader reader(header.version, meta, size_t(header.metaBytes));
   if (visitContent(reader, content)) {
     auto seal = [&](SnapshotRegion &region) {
       if (region.offset <= size && region.bytes <= size - region.offset)
@@ -338,7 +378,7 @@ Status paged_attn::sealSnapshot(uint8_t *bytes, size_t size) {
       seal(group.region);
     seal(content.nested);
     std::vector<uint8_t> sealed;
-    writeMetadata(content, sealed);
+    writeMetadata(content, header.version, sealed);
     std::memcpy(meta, sealed.data(),
                 std::min(sealed.size(), size_t(header.metaBytes)));
   }

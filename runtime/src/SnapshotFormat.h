@@ -7,7 +7,8 @@
 //
 //   0            header, 128 bytes: magic, version, byte order, lengths and
 //                the checksum of the metadata; its own checksum comes last
-//   128          metadata: groups, domains, sequences
+//   128          metadata: groups with the priorities of their pages, domains,
+//                sequences; version 1 has no priorities and no cached pages
 //   dataOffset   one region per group, then one of swapped sequences; each
 //                begins on a 4096-byte boundary, so that a mapping of the file
 //                can be read in place
@@ -28,7 +29,9 @@ namespace paged_attn {
 
 inline constexpr char kSnapshotMagic[8] = {'P', 'G', 'A', 'T',
                                            'T', 'N', 'K', 'V'};
-inline constexpr uint32_t kSnapshotVersion = 1;
+inline constexpr uint32_t kSnapshotVersion = 2;
+/// The oldest version that is read.
+inline constexpr uint32_t kOldestSnapshotVersion = 1;
 inline constexpr uint32_t kByteOrderMark = 0x01020304;
 inline constexpr uint64_t kSnapshotHeaderBytes = 128;
 inline constexpr uint64_t kRegionAlignment = 4096;
@@ -56,12 +59,25 @@ struct SnapshotRegion {
   uint64_t checksum = 0;
 };
 
+/// A cached page of a manager of windowed groups only, whose earlier tokens
+/// need not be in the cache any more.
+struct SnapshotCached {
+  uint32_t page = 0;           ///< index into the group's region
+  int32_t domain = -1;         ///< first pages: whose; -1 for others
+  uint64_t hash = 0;           ///< content hash, as in the index
+  uint64_t parentKey = 0;      ///< others: digest under the snapshot's secret
+  std::vector<TokenId> tokens; ///< [pageSize], fewer when partly filled
+};
+
 struct SnapshotGroup {
   GroupSpec spec;
   uint64_t numPages = 0;
   SnapshotRegion region;        ///< pages [numPages] of `blobPageBytes`
   std::vector<float> keyScales; ///< scales that are not stored with pages
   std::vector<float> valueScales;
+  std::vector<uint8_t> priorities; ///< [numPages], or empty: all default
+  std::vector<uint32_t> ttlMs;     ///< [numPages] what was left, 0: forever
+  std::vector<SnapshotCached> cached;
 };
 
 enum class SnapshotKind : uint8_t { Live, Swapped, CacheOnly };
@@ -82,6 +98,7 @@ struct SnapshotContent {
   std::vector<std::string> domains;
   std::vector<SnapshotSequence> sequences;
   SnapshotRegion nested;
+  uint64_t secret = 0; ///< key of the digests of `SnapshotGroup::cached`
 };
 
 /// Bytes of one side of one layer of a page in a region, scales aside.
@@ -94,7 +111,8 @@ uint64_t blobPageBytes(const GroupSpec &spec);
 Status parseSnapshot(const uint8_t *bytes, size_t size,
                      SnapshotContent &content);
 /// Metadata as bytes; their number does not depend on regions.
-void writeMetadata(const SnapshotContent &content, std::vector<uint8_t> &out);
+void writeMetadata(const SnapshotContent &content, uint32_t version,
+                   std::vector<uint8_t> &out);
 /// Writes all checksums of a snapshot whose lengths are right. Also for fuzzing
 /// what lies behind them.
 Status sealSnapshot(uint8_t *bytes, size_t size);

@@ -52,7 +52,9 @@ private:
   Status prepareSwapped(int32_t sequence);
   Status prepareScratch();
   void fill(int32_t group, const NewPage &page);
-  bool copyWhole(int32_t group, const NewPage &page, int32_t source);
+  bool copyWhole(int32_t group, PageId page, int32_t source);
+  void keepPriority(int32_t group, PageId page, const int32_t *sources,
+                    size_t count);
   PageSide blobSide(int32_t group, int32_t layer, Side which, int32_t page);
   void copyToken(int32_t group, int32_t source, int32_t sourceSlot,
                  PageId target, int32_t targetSlot);
@@ -60,6 +62,9 @@ private:
   void commitPlaced(int32_t sequence, int32_t slot);
   void placeCached(int32_t sequence);
   bool adoptKnown(int32_t slot, int32_t group);
+  bool knowsDigests() const;
+  void placeWindowed(int32_t group);
+  void storeWindowed(int32_t group, const SnapshotCached &from);
 
   ManagerImpl &impl;
   const uint8_t *bytes;
@@ -166,16 +171,19 @@ Status Importer::planSequence(int32_t sequence) {
   return Status::ok();
 }
 
-/// Marks the whole pages that the snapshot has all slots of: 0 there, -1 not.
+/// Marks the pages, the last partly filled, that the snapshot has all tokens
+/// of: 0 there, -1 not.
 void Importer::planCached(int32_t sequence) {
   const SnapshotSequence &from = in.sequences[size_t(sequence)];
+  auto numTokens = int32_t(from.tokens.size());
   for (int32_t g = 0; g < impl.numGroups(); ++g) {
     int32_t pageSize = impl.spec(g).pageSize;
     std::vector<int32_t> &out = entries[size_t(sequence)][size_t(g)];
-    for (int32_t i = 0;
-         (i + 1) * int64_t(pageSize) <= int64_t(from.tokens.size()); ++i) {
+    for (int32_t i = 0; i * int64_t(pageSize) < numTokens; ++i) {
+      int32_t end =
+          int32_t(std::min<int64_t>(numTokens, (i + 1) * int64_t(pageSize)));
       bool complete = true;
-      for (int32_t at = i * pageSize; at < (i + 1) * pageSize; ++at)
+      for (int32_t at = i * pageSize; at < end; ++at)
         complete &= hasToken(from, g, at);
       if (!complete && impl.exact(g))
         break; // Nothing after it can be found.
@@ -299,7 +307,7 @@ void Importer::copyToken(int32_t group, int32_t source, int32_t sourceSlot,
 }
 
 /// Copies a page that needs no conversion at all; false when it does.
-bool Importer::copyWhole(int32_t group, const NewPage &page, int32_t source) {
+bool Importer::copyWhole(int32_t group, PageId page, int32_t source) {
   const GroupSpec &a = in.groups[size_t(group)].spec, &b = impl.spec(group);
   if (a.pageSize != b.pageSize || a.keys.layout != b.keys.layout ||
       a.values.layout != b.values.layout)
@@ -307,12 +315,12 @@ bool Importer::copyWhole(int32_t group, const NewPage &page, int32_t source) {
   for (int32_t layer = 0; layer < b.numLayers; ++layer)
     for (int32_t which = 0; which < impl.numSides(group); ++which)
       if (!sameEncoding(blobSide(group, layer, Side(which), source),
-                        impl.pageSide(group, layer, Side(which), page.page)))
+                        impl.pageSide(group, layer, Side(which), page)))
         return false;
   for (int32_t layer = 0; layer < b.numLayers; ++layer)
     for (int32_t which = 0; which < impl.numSides(group); ++which) {
       PageSide from = blobSide(group, layer, Side(which), source);
-      PageSide to = impl.pageSide(group, layer, Side(which), page.page);
+      PageSide to = impl.pageSide(group, layer, Side(which), page);
       std::memcpy(to.data, from.data, size_t(sidePageBytes(b, to.side)));
       if (int64_t scaleBytes = sideScaleBytes(b, to.side))
         std::memcpy(to.scales, from.scales, size_t(scaleBytes));
@@ -324,14 +332,36 @@ void Importer::fill(int32_t group, const NewPage &page) {
   const SnapshotSequence &from = in.sequences[size_t(page.sequence)];
   const std::vector<int32_t> &table = from.tables[size_t(group)];
   int32_t sourceSize = in.groups[size_t(group)].spec.pageSize;
-  if (page.complete && page.first % sourceSize == 0 &&
-      copyWhole(group, page, table[size_t(page.first / sourceSize)]))
+  int32_t firstSource = page.first / sourceSize;
+  int32_t lastSource = (page.first + page.count - 1) / sourceSize;
+  keepPriority(group, page.page, &table[size_t(firstSource)],
+               size_t(lastSource - firstSource + 1));
+  if (!page.complete)
+    impl.pools[group]->setHoles(page.page);
+  else if (page.first % sourceSize == 0 &&
+           copyWhole(group, page.page, table[size_t(firstSource)]))
     return;
   impl.fillPage(group, page.page, impl.options.fill);
   for (int32_t at = page.first; at < page.first + page.count; ++at)
     if (hasToken(from, group, at))
       copyToken(group, table[size_t(at / sourceSize)], at % sourceSize,
                 page.page, at - page.first);
+}
+
+/// Gives a page the highest priority of the pages that it is made of.
+void Importer::keepPriority(int32_t group, PageId page, const int32_t *sources,
+                            size_t count) {
+  const SnapshotGroup &from = in.groups[size_t(group)];
+  int priority = -1;
+  uint32_t ttlMs = 0;
+  for (size_t i = 0; i < count && !from.priorities.empty(); ++i)
+    if (int32_t source = sources[i];
+        source >= 0 && from.priorities[size_t(source)] > priority) {
+      priority = from.priorities[size_t(source)];
+      ttlMs = from.ttlMs[size_t(source)];
+    }
+  if (priority >= 0)
+    impl.pools[group]->setPriority(page, priority, ttlMs);
 }
 
 /// Maps the planned pages of a live sequence.
@@ -374,6 +404,7 @@ void Importer::commitPlaced(int32_t sequence, int32_t slot) {
       int32_t index = entries[size_t(sequence)][size_t(g)][size_t(i)];
       impl.commitPage(slot, g, index < 0 || pages[g][size_t(index)].complete);
     }
+    impl.storeLastPage(slot, g);
   }
 }
 
@@ -383,17 +414,16 @@ bool Importer::adoptKnown(int32_t slot, int32_t group) {
   PagePool &pool = *impl.pools[group];
   const TokenId *tokens =
       impl.tokensOf(slot) + int64_t(gs.numHashed) * impl.spec(group).pageSize;
-  uint64_t chain = gs.chain, digest = gs.digest;
-  uint64_t parent = impl.parentKey(slot, group, gs.numHashed, digest);
-  impl.nextChain(group, tokens, chain, digest);
-  PageId page = pool.lookup(chain, parent, tokens);
+  Chain chain = gs.chain;
+  uint64_t parent = impl.parentKey(slot, group, gs.numHashed, chain.digest);
+  impl.nextChain(group, tokens, chain);
+  PageId page = pool.lookup(chain.content, parent, tokens);
   if (page == kNoPage)
     return false;
   pool.ref(page);
   pool.markShared(page);
   impl.table(slot, group)[gs.numHashed++] = page;
   gs.chain = chain;
-  gs.digest = digest;
   return true;
 }
 
@@ -402,7 +432,9 @@ void Importer::placeCached(int32_t sequence) {
   const SnapshotSequence &from = in.sequences[size_t(sequence)];
   int32_t slot = impl.scratchSlot();
   Sequence &seq = impl.sequences[slot];
+  auto numTokens = int32_t(from.tokens.size());
   seq.domain = domains[from.domain];
+  seq.numCommitted = numTokens;
   std::copy(from.tokens.begin(), from.tokens.end(), impl.tokensOf(slot));
   for (int32_t g = 0; g < impl.numGroups(); ++g) {
     const std::vector<int32_t> &planned = entries[size_t(sequence)][size_t(g)];
@@ -414,23 +446,87 @@ void Importer::placeCached(int32_t sequence) {
       gs.numPages = int32_t(i) + 1;
       PageId &entry = impl.table(slot, g)[i];
       entry = kNoPage;
-      if (planned[i] >= 0 && adoptKnown(slot, g))
+      int32_t first = int32_t(i) * pageSize;
+      int32_t count = std::min(pageSize, numTokens - first);
+      if (planned[i] >= 0 && count == pageSize && adoptKnown(slot, g))
         continue;
       if (planned[i] >= 0 && impl.pools[g]->numFree() > 0) {
         entry = impl.pools[g]->allocateOne();
-        fill(g,
-             NewPage{sequence, int32_t(i) * pageSize, pageSize, true, entry});
+        fill(g, NewPage{sequence, first, count, true, entry});
       } else if (impl.exact(g)) {
         gs.numPages = int32_t(i);
         break;
       }
-      impl.commitPage(slot, g, /*store=*/true);
+      if (count == pageSize)
+        impl.commitPage(slot, g, /*store=*/true);
+      else
+        impl.storeLastPage(slot, g);
     }
     impl.dropPages(slot, g, 0, KeepCache::Keep);
   }
 }
 
+/// Whether digests of the snapshot are those of this manager, or can be: one
+/// without a key of its own takes over the snapshot's while nothing depends on
+/// it.
+bool Importer::knowsDigests() const {
+  if (impl.secret == in.secret)
+    return true;
+  bool isEmpty = impl.options.secret == 0 && in.secret != 0;
+  for (int32_t slot = 0; slot < impl.options.maxSequences; ++slot)
+    isEmpty &= impl.sequences[slot].state == SequenceState::Unused;
+  for (int32_t g = 0; g < impl.numGroups(); ++g)
+    isEmpty &= impl.pools[g]->numCached() == 0;
+  return isEmpty;
+}
+
+void Importer::storeWindowed(int32_t group, const SnapshotCached &from) {
+  PagePool &pool = *impl.pools[group];
+  int32_t pageSize = impl.spec(group).pageSize, agreeing = 0;
+  auto count = int32_t(from.tokens.size());
+  bool isRoot = from.domain >= 0;
+  int32_t domain = isRoot ? domains[size_t(from.domain)] : -1;
+  uint64_t parent = isRoot ? impl.domains.rootKey(domain) : from.parentKey;
+  const TokenId *tokens = from.tokens.data();
+  if (count < pageSize)
+    (void)pool.lookupPartial(from.hash, parent, tokens, count, agreeing);
+  if (agreeing == count ||
+      (count == pageSize && pool.lookup(from.hash, parent, tokens) != kNoPage))
+    return;
+  PageId page = pool.allocateOne();
+  auto source = int32_t(from.page);
+  if (!copyWhole(group, page, source)) {
+    impl.fillPage(group, page, impl.options.fill);
+    for (int32_t at = 0; at < count; ++at)
+      copyToken(group, source, at, page, at);
+  }
+  keepPriority(group, page, &source, 1);
+  // Nobody knows any more what the hash before the page was.
+  if (count == pageSize)
+    pool.insert(page, from.hash, /*parentHash=*/0, parent, tokens, isRoot);
+  else
+    pool.insertPartial(page, from.hash, parent, tokens, count, isRoot);
+  if (isRoot && pool.isCached(page))
+    impl.domains.ref(domain);
+  pool.deref(page);
+}
+
+/// Brings back what a manager of windowed groups had cached. Digests are by
+/// page, so other page sizes cannot use them.
+void Importer::placeWindowed(int32_t group) {
+  const SnapshotGroup &from = in.groups[size_t(group)];
+  if (from.spec.pageSize != impl.spec(group).pageSize || impl.exact(group))
+    return;
+  for (const SnapshotCached &page : from.cached)
+    if (impl.pools[group]->numFree() > 0)
+      storeWindowed(group, page);
+}
+
 void Importer::run(std::vector<SeqId> &handles) {
+  bool placesWindowed = impl.options.prefixCache && knowsDigests();
+  for (int32_t g = 0; g < impl.numGroups() && placesWindowed; ++g)
+    if (!in.groups[size_t(g)].cached.empty())
+      impl.secret = in.secret;
   for (int32_t g = 0; g < impl.numGroups(); ++g)
     for (NewPage &page : pages[g]) {
       page.page = impl.pools[g]->allocateOne();
@@ -469,6 +565,8 @@ void Importer::run(std::vector<SeqId> &handles) {
     if (in.sequences[s].kind == SnapshotKind::CacheOnly &&
         impl.options.prefixCache)
       placeCached(int32_t(s));
+  for (int32_t g = 0; g < impl.numGroups() && placesWindowed; ++g)
+    placeWindowed(g);
 }
 
 } // namespace

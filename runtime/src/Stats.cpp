@@ -114,9 +114,13 @@ void pageGauges(std::string &text, const ManagerStats &stats) {
   for (int32_t g = 0; g < stats.numGroups; ++g) {
     const GroupStats &group = stats.groups[g];
     const std::pair<const char *, int64_t> states[] = {
-        {"usable", group.usablePages}, {"live", group.livePages},
-        {"cached", group.cachedPages}, {"reclaimable", group.reclaimablePages},
-        {"free", group.freePages},     {"pinned", group.pinnedPages},
+        {"usable", group.usablePages},
+        {"live", group.livePages},
+        {"cached", group.cachedPages},
+        {"reclaimable", group.reclaimablePages},
+        {"partly_filled", group.partlyFilledPages},
+        {"free", group.freePages},
+        {"pinned", group.pinnedPages},
         {"mapped", group.mappedPages}};
     for (const auto &[state, pages] : states)
       line(text, "paged_attn_pages{group=\"%d\",state=\"%s\"} %" PRId64, g,

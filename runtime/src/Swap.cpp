@@ -85,6 +85,7 @@ Status KVCacheManager::swapOut(SeqId sequence, SwapTarget target,
     }
     impl.tick();
     for (int32_t g = 0; g < impl.numGroups(); ++g) {
+      impl.storeLastPage(slot, g);
       impl.dropPages(slot, g, 0, KeepCache::Keep);
       impl.startChain(slot, g);
     }

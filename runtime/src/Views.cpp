@@ -80,8 +80,9 @@ void writeSlots(const ManagerImpl &impl, int32_t group, int32_t slot,
   int32_t pageSize = impl.spec(group).pageSize;
   for (int32_t at = seq.numCommitted; at < seq.numTokens; ++at) {
     PageId page = pages[at / pageSize];
-    // A cached page holds these tokens already (committed by a fork).
-    bool skip = page == kNoPage || impl.pools[group]->isCached(page);
+    // The cache holds these tokens already (committed by a fork).
+    bool skip = page == kNoPage ||
+                at % pageSize < impl.pools[group]->cachedTokens(page);
     *out++ = skip ? -1 : int64_t(page) * pageSize + at % pageSize;
   }
 }

@@ -21,6 +21,7 @@ namespace {
 struct MetamorphicCase {
   Path path;
   const char *mode;
+  int64_t splitTokens = 0; ///< of decode, with KV tiles of 16 keys
 };
 
 class Metamorphic : public testing::TestWithParam<MetamorphicCase> {
@@ -38,7 +39,12 @@ protected:
     kernel.hasAlibi = true;
     return kernel;
   }
-  Via via() const { return GetParam().path.via; }
+  TestKernel compile(const KernelSpec &kernel) const {
+    TileOptions tile;
+    if ((tile.splitTokens = GetParam().splitTokens))
+      tile.kvTokens = 16;
+    return TestKernel(kernel, GetParam().path.via, tile);
+  }
   bool isDecode() const { return std::string(GetParam().mode) == "decode"; }
   SequenceLengths lengths() const {
     if (isDecode())
@@ -75,7 +81,7 @@ oracle::Tolerance toleranceOf(const oracle::Problem &problem) {
 }
 
 TEST_P(Metamorphic, PagesStandAnywhere) {
-  TestKernel kernel(makeKernel(), via());
+  TestKernel kernel = compile(makeKernel());
   oracle::ProblemSpec spec = problemSpecOf(makeKernel(), lengths());
   oracle::Problem shuffled = build(spec);
   spec.pageOrder = oracle::PageOrder::Identity;
@@ -87,7 +93,7 @@ TEST_P(Metamorphic, PagesStandAnywhere) {
 }
 
 TEST_P(Metamorphic, ThreadsChangeNoBit) {
-  TestKernel kernel(makeKernel(), via());
+  TestKernel kernel = compile(makeKernel());
   oracle::ProblemSpec spec = problemSpecOf(makeKernel(), lengths());
   oracle::Problem alone = build(spec), shared = build(spec);
   Executor one(1), two(2);
@@ -98,7 +104,7 @@ TEST_P(Metamorphic, ThreadsChangeNoBit) {
 TEST_P(Metamorphic, NeighboursChangeNoBit) {
   // Sequence 1 keeps its lengths and query rows; the sequences before and
   // after it change, are more or are gone.
-  TestKernel kernel(makeKernel(), via());
+  TestKernel kernel = compile(makeKernel());
   int64_t qLen = isDecode() ? 1 : 11;
   oracle::Problem problem =
       build(problemSpecOf(makeKernel(), {{1, 3}, {qLen, 45}}));
@@ -153,14 +159,15 @@ TEST_P(Metamorphic, PromptInPieces) {
   wholeKernel.mode = "prefill";
   oracle::Problem whole =
       build(problemSpecOf(wholeKernel, {{kPromptLen, kPromptLen}}));
-  ASSERT_TRUE(TestKernel(wholeKernel, via()).run(whole));
+  ASSERT_TRUE(compile(wholeKernel).run(whole));
   expectRight(whole);
-  TestKernel kernel(makeKernel(), via());
+  TestKernel kernel = compile(makeKernel());
   expectSameInPieces(kernel, makeKernel(), whole, isDecode() ? 1 : kChunkLen);
 }
 
 std::string nameOf(const testing::TestParamInfo<MetamorphicCase> &info) {
-  return std::string(info.param.path.name) + "_" + info.param.mode;
+  return std::string(info.param.path.name) + "_" + info.param.mode +
+         (info.param.splitTokens ? "_split" : "");
 }
 
 std::vector<MetamorphicCase> cases() {
@@ -168,6 +175,9 @@ std::vector<MetamorphicCase> cases() {
   for (const Path &path : kPaths)
     for (const char *mode : {"decode", "prefill", "mixed"})
       list.push_back({path, mode});
+  for (const Path &path : kPaths)
+    if (path.via != Via::Reference)
+      list.push_back({path, "decode", 32});
   return list;
 }
 

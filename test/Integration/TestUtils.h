@@ -47,10 +47,12 @@ inline oracle::Problem build(const oracle::ProblemSpec &spec,
 /// The kernel of a spec, compiled for this machine.
 class TestKernel {
 public:
-  TestKernel(const KernelSpec &spec, Via via) : name(spec.name) {
+  TestKernel(const KernelSpec &spec, Via via, const TileOptions &tile = {})
+      : name(spec.name) {
     std::string error;
     CompileOptions options;
     options.via = via;
+    options.tile = tile;
     std::optional<TargetInfo> target = TargetInfo::get("native", error);
     if (target)
       options.target = *target;

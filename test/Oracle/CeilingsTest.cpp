@@ -22,6 +22,17 @@ TEST(Ceilings, fmaPassIsPlausible) {
   EXPECT_STRNE(fmaInstructions(), "");
 }
 
+TEST(Ceilings, dotPassIsPlausibleOrAbsent) {
+  for (DotType type : {DotType::BF16, DotType::Int8}) {
+    PassResult result = measureDot(type, 1);
+    if (result.amount == 0)
+      continue; // no such instructions here
+    EXPECT_GT(result.perWallSecond(), 1e8);
+    EXPECT_LT(result.perCpuSecond(), 1e14);
+    EXPECT_EQ(measureDot(type, 2).amount, 2 * result.amount);
+  }
+}
+
 TEST(Ceilings, sequentialReadCountsWholeChunks) {
   Buffer buffer = Buffer::allocate(100000);
   EXPECT_EQ(measureSequentialRead(buffer.data(), 100000, 2).amount,

@@ -163,35 +163,6 @@ TEST(FaultTest, SequenceCallsFailAtEveryAllocation) {
   });
 }
 
-TEST(FaultTest, StepsNeverAllocate) {
-  World world;
-  std::vector<TokenId> tokens = iota(5, 70);
-  int32_t table[64], path[1] = {0};
-  int64_t released;
-  SlotRequest request{world.c, tokens.data(), 5, 2, nullptr};
-  BatchViews views;
-  views.pageTable = table;
-  views.tableStride = 64;
-  SeqId child;
-  PageZero zero;
-  int64_t count;
-  failNewAfter(0); // The first would fail.
-  Status statuses[] = {
-      world.manager->allocateSlots(&request, 1),
-      world.manager->fillViews(0, &world.c, 1, views),
-      world.manager->commitTree(world.c, path, 1),
-      world.manager->commit(&world.c, 1),
-      world.manager->fork(world.c, -1, child),
-      world.manager->truncate(child, 2),
-      world.manager->releaseWindow(world.c, released),
-      world.manager->takePagesToZero(&zero, 1, count),
-      world.manager->freeSequence(world.c),
-  };
-  EXPECT_FALSE(stopFailingNew());
-  for (const Status &status : statuses)
-    EXPECT_OK(status);
-}
-
 TEST(FaultTest, SnapshotCallsFailAtEveryAllocation) {
   failEveryAllocation("export", [](World &w) {
     std::vector<uint8_t> bytes;

@@ -49,7 +49,7 @@ struct Coverage {
 std::string runStream(EvictionPolicy policy, uint64_t seed, int64_t count,
                       Coverage &coverage) {
   RandomChoices choices(seed);
-  OperationStream stream(streamOptions(policy), choices);
+  OperationStream stream(streamOptions(policy, 1 + int32_t(seed % 4)), choices);
   for (int64_t i = 0; i < count; ++i) {
     std::string text = stream.step();
     if (text.empty() && i % kCheckEvery == 0)

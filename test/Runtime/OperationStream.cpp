@@ -26,9 +26,10 @@ std::string failure(const char *what, int64_t got, int64_t expected) {
 
 } // namespace
 
-ManagerOptions paged_attn::test::streamOptions(EvictionPolicy policy) {
+ManagerOptions paged_attn::test::streamOptions(EvictionPolicy policy,
+                                               int32_t numGroups) {
   ManagerOptions options = tinyOptions();
-  options.numGroups = 4;
+  options.numGroups = numGroups;
   options.groups[0] = tinyGroup(4);
   options.groups[1] = tinyWindow(3, WindowKind::Sliding, 10);
   options.groups[2] = tinyWindow(2, WindowKind::SinkWindow, 7, 3);

@@ -126,9 +126,9 @@ private:
   int64_t numSucceeded = 0;
 };
 
-/// The manager that random tests and the fuzzer drive: a full group and three
-/// windowed ones, of different page sizes, with few pages.
-ManagerOptions streamOptions(EvictionPolicy policy);
+/// The manager that random tests and the fuzzer drive: a full group and up to
+/// three windowed ones, of different page sizes, with few pages.
+ManagerOptions streamOptions(EvictionPolicy policy, int32_t numGroups);
 
 } // namespace paged_attn::test
 

@@ -11,6 +11,7 @@
 #include "TestSupport.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -265,6 +266,20 @@ TEST(PlanTest, PlansAreStoredAndHarmedBytesRefused) {
     std::vector<uint8_t> cut(bytes.begin(), bytes.begin() + ptrdiff_t(i));
     EXPECT_CODE(loadPlan(cut.data(), cut.size(), loaded), StatusCode::DataLoss);
   }
+}
+
+/// Bytes of a few hundred may name any number of heads.
+TEST(PlanTest, ManyHeadsWithoutRowsAreCheckedAtOnce) {
+  PlanOptions options;
+  options.numKVHeads = INT32_MAX;
+  std::vector<int32_t> qLens(64, 0), kvLens(64, 5);
+  Plan plan;
+  std::vector<uint8_t> bytes;
+  ASSERT_OK(buildPlan(options, qLens.data(), kvLens.data(), 64, plan));
+  ASSERT_OK(savePlan(plan, bytes));
+  auto begin = std::chrono::steady_clock::now();
+  ASSERT_OK(loadPlan(bytes.data(), bytes.size(), plan));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
 } // namespace

@@ -9,10 +9,10 @@
 
 #include "../support/CommandLine.h"
 
+#include "paged_attn/Kernel/AtomicFile.h"
 #include "paged_attn/Kernel/Compile.h"
 
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -31,6 +31,17 @@ cl::opt<std::string> targetName("target", cl::desc("cpu"), cl::init("cpu"),
                                 cl::cat(category));
 cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
                              cl::init("native"), cl::cat(category));
+cl::opt<std::string>
+    tripleName("triple", cl::desc("triple of the CPU, x86_64 or aarch64"),
+               cl::cat(category));
+cl::opt<std::string> tileText(
+    "tile",
+    cl::desc("sizes of tiles as name=number,... (query-tokens, kv-tokens, "
+             "split-tokens, pages-ahead, vector-bits)"),
+    cl::cat(category));
+cl::opt<bool> printTarget("print-target",
+                          cl::desc("print what is known of the CPU and stop"),
+                          cl::cat(category));
 cl::opt<std::string> viaName("via", cl::desc("vector, linalg or reference"),
                              cl::init("vector"), cl::cat(category));
 cl::opt<std::string> emitName(
@@ -51,7 +62,7 @@ bool checkFlags(std::string &error) {
   return error.empty();
 }
 
-/// Writes to a temporary file beside `path` and renames it.
+/// Writes to stdout, or to a file that appears whole or not at all.
 bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
                 std::string &error) {
   if (path == "-") {
@@ -59,29 +70,7 @@ bool writeWhole(llvm::StringRef path, llvm::StringRef bytes,
     llvm::outs().flush();
     return true;
   }
-  auto file = llvm::sys::fs::TempFile::create(path + ".tmp%%%%%%",
-                                              llvm::sys::fs::all_read |
-                                                  llvm::sys::fs::owner_write);
-  if (!file) {
-    error =
-        "cannot write " + path.str() + ": " + llvm::toString(file.takeError());
-    return false;
-  }
-  llvm::raw_fd_ostream os(file->FD, /*shouldClose=*/false);
-  os << bytes;
-  os.flush();
-  if (os.has_error()) {
-    error = "cannot write " + path.str() + ": " + os.error().message();
-    os.clear_error();
-    llvm::consumeError(file->discard());
-    return false;
-  }
-  if (llvm::Error renamed = file->keep(path)) {
-    error = "cannot write " + path.str() + ": " +
-            llvm::toString(std::move(renamed));
-    return false;
-  }
-  return true;
+  return writeFileAtomically(path.str(), {bytes.data(), bytes.size()}, error);
 }
 
 } // namespace
@@ -99,9 +88,19 @@ int main(int argc, char **argv) {
   std::optional<Via> via = parseVia(viaName.getValue(), error);
   if (!emit || !via)
     return fail(error);
-  std::optional<TargetInfo> target = TargetInfo::get(cpuName.getValue(), error);
+  std::optional<TargetInfo> target =
+      TargetInfo::get(cpuName.getValue(), error, tripleName.getValue());
   if (!target)
     return fail(error);
+  if (printTarget) {
+    llvm::outs() << target->print();
+    return 0;
+  }
+  std::optional<TileOptions> tile =
+      TileOptions::parse(tileText.getValue(), error);
+  if (!tile)
+    return fail(error);
+  options.tile = *tile;
   options.via = *via;
   options.target = *target;
 

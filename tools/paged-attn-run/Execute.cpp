@@ -104,13 +104,6 @@ void setCost(const oracle::Problem &problem, Outcome &outcome) {
 // Running
 //===----------------------------------------------------------------------===//
 
-double timeCall(BoundCall &call, const Executor &executor) {
-  auto begin = std::chrono::steady_clock::now();
-  call.run(executor.getHandle());
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin)
-      .count();
-}
-
 void check(const oracle::Problem &problem, int numThreads, Outcome &outcome) {
   Verdict verdict = judge(problem, numThreads);
   outcome.checked = true;
@@ -154,6 +147,42 @@ void bench(const oracle::Problem &problem, BoundCall &call,
 
 } // namespace
 
+double paged_attn_run::timeCall(BoundCall &call, const Executor &executor) {
+  auto begin = std::chrono::steady_clock::now();
+  call.run(executor.getHandle());
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin)
+      .count();
+}
+
+std::optional<oracle::Problem> paged_attn_run::prepareProblem(
+    const Configuration &configuration, const RunOptions &options,
+    const CompiledKernel &kernel, std::string &error) {
+  std::optional<oracle::ProblemSpec> spec =
+      makeSpec(configuration, options, error);
+  if (!spec)
+    return std::nullopt;
+  const FunctionInfo *function =
+      findFunction(kernel, configuration.kernel.name);
+  assert(function && "specs name public functions");
+  applyStaticSizes(*function, configuration.kernel, *spec);
+  return oracle::makeProblem(*spec, configuration.seed, error);
+}
+
+std::optional<BoundCall>
+paged_attn_run::bindCall(oracle::Problem &problem,
+                         const Configuration &configuration,
+                         const CompiledKernel &kernel, std::string &error) {
+  const FunctionInfo *function =
+      findFunction(kernel, configuration.kernel.name);
+  assert(function && "specs name public functions");
+  Arguments arguments = makeArguments(problem);
+  std::optional<BoundCall> call = kernel.bind(*function, arguments, error);
+  if (!call)
+    return std::nullopt;
+  error = checkCall(arguments, makeLimits(problem.spec));
+  return error.empty() ? std::move(call) : std::nullopt;
+}
+
 std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
                                            const RunOptions &options,
                                            const CompiledKernel *shared,
@@ -173,25 +202,18 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
       return std::nullopt;
     shared = owned.get();
   }
-  const FunctionInfo *function =
-      findFunction(*shared, configuration.kernel.name);
-  assert(function && "specs name public functions");
-  applyStaticSizes(*function, configuration.kernel, *spec);
-
   std::optional<oracle::Problem> problem =
-      oracle::makeProblem(*spec, configuration.seed, error);
+      prepareProblem(configuration, options, *shared, error);
   if (!problem)
     return std::nullopt;
-  Arguments arguments = makeArguments(*problem);
-  std::optional<BoundCall> call = shared->bind(*function, arguments, error);
+  std::optional<BoundCall> call =
+      bindCall(*problem, configuration, *shared, error);
   if (!call)
-    return std::nullopt;
-  error = checkCall(arguments, makeLimits(problem->spec));
-  if (!error.empty())
     return std::nullopt;
 
   Executor executor(options.numThreads);
   Outcome outcome;
+  outcome.compile = shared->getReport();
   setCost(*problem, outcome);
   outcome.seconds = timeCall(*call, executor);
   if (options.check)

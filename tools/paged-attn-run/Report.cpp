@@ -60,6 +60,10 @@ llvm::json::Object makeObject(const Result &result, const RunOptions &options) {
       {"max_abs_error", number(outcome.checked, outcome.maxError)},
       {"tolerance", number(outcome.checked, outcome.tolerance)},
       {"check", getVerdict(outcome)},
+      {"compile_ms", outcome.compile.seconds * 1e3},
+      {"kernel_cached", outcome.compile.wasCached},
+      {"tile", outcome.compile.tile.print()},
+      {"tuned", outcome.compile.wasTuned},
       {"seed", static_cast<int64_t>(configuration.seed)}};
   if (kernel.wantsLse) {
     object["lse_max_abs_error"] = number(outcome.checked, outcome.lseError);

@@ -45,6 +45,7 @@ struct RunOptions {
 
 /// What came out.
 struct Outcome {
+  compiler::CompileReport compile;
   double seconds = 0;    ///< of one call, the best that was seen
   double kvBytes = 0;    ///< of the pages that some row sees, each once
   double operations = 0; ///< of the products with visible keys and values
@@ -75,12 +76,54 @@ Configuration drawConfiguration(uint64_t seed);
 /// The configuration in one line, for messages.
 std::string describe(const Configuration &configuration);
 
+/// The random problem of a configuration, with the sizes that the types of its
+/// function in `kernel` fix.
+std::optional<oracle::Problem>
+prepareProblem(const Configuration &configuration, const RunOptions &options,
+               const compiler::CompiledKernel &kernel, std::string &error);
+
+/// The configuration's function of `kernel` on `problem`, once its arguments
+/// have been checked.
+std::optional<compiler::BoundCall>
+bindCall(oracle::Problem &problem, const Configuration &configuration,
+         const compiler::CompiledKernel &kernel, std::string &error);
+
+/// Wall time of one call.
+double timeCall(compiler::BoundCall &call, const compiler::Executor &executor);
+
 /// Makes the problem, runs, checks and measures. Compiles the configuration's
 /// kernel unless `shared` already holds its function.
 std::optional<Outcome> run(const Configuration &configuration,
                            const RunOptions &options,
                            const compiler::CompiledKernel *shared,
                            std::string &error);
+
+/// Values of one tile option that a search tries.
+struct TuneDimension {
+  std::string name; ///< of a TileOptions::Field
+  std::vector<int64_t> values;
+};
+
+/// What to search for which kernel.
+struct TuneRequest {
+  Configuration configuration;
+  std::string source, sourceName; ///< the level-0 module
+  std::vector<TuneDimension> space;
+};
+
+/// What is worth trying for a kernel.
+std::vector<TuneDimension>
+defaultTuneSpace(const compiler::KernelSpec &kernel,
+                 const compiler::CompileOptions &options);
+
+/// Reads `name=number|number,...`.
+std::optional<std::vector<TuneDimension>>
+parseTuneSpace(const std::string &text, std::string &error);
+
+/// Searches and keeps what it finds where compilations look for it. Progress
+/// goes to stderr.
+bool tune(const TuneRequest &request, const RunOptions &options,
+          std::string &error);
 
 /// A configuration and what came out.
 struct Result {

@@ -122,6 +122,16 @@ Flag<std::string> cpu("cpu", "CPU to compile for", "native");
 Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
 Flag<bool> bench("bench", "measure against this machine's ceilings", false);
+Flag<std::string> tile("tile",
+                       "sizes of tiles as name=number,... (query-tokens, "
+                       "kv-tokens, split-tokens, pages-ahead, vector-bits)",
+                       "");
+Flag<bool> tuneFlag("tune",
+                    "search sizes of tiles on this machine first, and keep "
+                    "the best",
+                    false);
+Flag<std::string> tuneSpace("tune-space",
+                            "what --tune tries, as name=number|number,...", "");
 Flag<bool> json("json", "print one JSON object", false);
 Flag<int64_t> randomCount("random", "check so many whole random configurations",
                           0);
@@ -340,6 +350,13 @@ bool readOptions(RunOptions &options, std::string &error) {
   std::optional<TargetInfo> info = TargetInfo::get(cpu.getValue(), error);
   if (!info)
     return false;
+  error = info->whyNotHere();
+  if (!error.empty())
+    return false;
+  std::optional<TileOptions> sizes = TileOptions::parse(tile.getValue(), error);
+  if (!sizes)
+    return false;
+  options.compile.tile = *sizes;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
   options.viaName = via;
@@ -380,6 +397,30 @@ int runRandom(const RunOptions &options) {
   return numFailed ? kCheckFailed : 0;
 }
 
+/// Searches sizes for the only configuration of `results`.
+bool runTune(const std::vector<Result> &results, const std::string &source,
+             const RunOptions &options, std::string &error) {
+  if (results.size() != 1) {
+    error = "expected one function to tune, got " +
+            std::to_string(results.size()) + " (--function picks one)";
+    return false;
+  }
+  TuneRequest request;
+  request.configuration = results[0].configuration;
+  const KernelSpec &kernel = request.configuration.kernel;
+  bool isFlags = inputPath.empty();
+  request.source = isFlags ? buildModule(kernel) : source;
+  request.sourceName = isFlags ? "spec" : inputPath.getValue();
+  request.space = defaultTuneSpace(kernel, options.compile);
+  if (!tuneSpace.empty()) {
+    auto space = parseTuneSpace(tuneSpace, error);
+    if (!space)
+      return false;
+    request.space = *space;
+  }
+  return tune(request, options, error);
+}
+
 /// Runs what the flags say, or each function of the user's module.
 bool runAll(const RunOptions &options, std::vector<Result> &results,
             std::string &error) {
@@ -394,6 +435,8 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
     if (!makeConfiguration(kernel, results.back().configuration, error))
       return false;
   }
+  if (tuneFlag && !runTune(results, source, options, error))
+    return false;
   if (!inputPath.empty())
     shared = CompiledKernel::compile(source, inputPath.getValue(),
                                      options.compile, error);

@@ -36,6 +36,9 @@ std::optional<Emit> parseEmit(std::string_view name, std::string &error);
 struct CompileOptions {
   Via via = Via::Vector;
   TargetInfo target;
+  TileOptions tile;
+  bool useCache = true; ///< kernels on disk, see KernelCache.h
+  bool useTuned = true; ///< tile sizes on disk, see TunedTiles.h
 };
 
 /// Size of a dimension that only the call knows.
@@ -81,6 +84,23 @@ std::optional<CompiledObject> compileObject(std::string_view source,
                                             std::string_view sourceName,
                                             const CompileOptions &options,
                                             std::string &error);
+
+/// Where the kernel of a compilation came from.
+struct CompileReport {
+  double seconds = 0;     ///< until it could be called
+  bool wasCached = false; ///< read from disk
+  bool wasTuned = false;  ///< with sizes that a search found
+  TileOptions tile;       ///< that it was compiled with
+};
+
+/// The same from the cache on disk, when that is on and has it; else compiles
+/// and keeps the result there. Where `options` names no sizes, those that a
+/// search found for this module are taken.
+std::optional<CompiledObject> loadOrCompileObject(std::string_view source,
+                                                  std::string_view sourceName,
+                                                  const CompileOptions &options,
+                                                  CompileReport &report,
+                                                  std::string &error);
 
 /// A C header for `functions`: descriptor structs and prototypes. Nothing and
 /// an `error` when a function has results.

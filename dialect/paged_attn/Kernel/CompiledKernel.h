@@ -48,13 +48,15 @@ class CompiledKernel {
 public:
   ~CompiledKernel();
 
-  /// Compiles `source` and links it. Null and a one-line `error` on failure.
+  /// Compiles `source`, or reads it from the cache on disk, and links it. Null
+  /// and a one-line `error` on failure.
   static std::unique_ptr<CompiledKernel> compile(std::string_view source,
                                                  std::string_view sourceName,
                                                  const CompileOptions &options,
                                                  std::string &error);
 
   const std::vector<FunctionInfo> &getFunctions() const;
+  const CompileReport &getReport() const;
 
   /// Packs `arguments` for `function`, one of getFunctions(). Nothing and a
   /// one-line `error` when one is missing or does not fit its type.

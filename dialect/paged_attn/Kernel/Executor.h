@@ -25,7 +25,7 @@ struct ExecutorHandle {
 };
 
 /// Work on `numThreads` threads of oneTBB, the calling thread among them.
-/// One call at a time.
+/// Calls from several threads share the threads of the executor.
 class Executor {
 public:
   /// 0: all threads of the machine.

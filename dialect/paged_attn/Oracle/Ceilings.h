@@ -35,6 +35,17 @@ PassResult measureFma(int numThreads);
 /// "sse2", "neon" or "portable".
 const char *fmaInstructions();
 
+/// Short types that some CPUs multiply in pairs or quadruples.
+enum class DotType : uint8_t {
+  BF16, ///< sums in f32
+  Int8, ///< unsigned times signed, sums in i32
+};
+
+/// One pass of independent dot products in registers; a multiplication and an
+/// addition count as 2 operations. Amount 0 when the CPU has no instruction
+/// for it.
+PassResult measureDot(DotType type, int numThreads);
+
 /// One pass over `numBytes` bytes at `base`, each thread a contiguous part.
 PassResult measureSequentialRead(const void *base, int64_t numBytes,
                                  int numThreads);

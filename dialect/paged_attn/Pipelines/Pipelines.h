@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mlir {
 class OpPassManager;
@@ -35,12 +36,42 @@ enum class Via { Vector, Linalg, Reference };
 /// otherwise.
 std::optional<Via> parseVia(std::string_view name, std::string &error);
 
+/// Sizes that the passes choose unless told; what `--tile` names and
+/// `paged-attn-run --tune` searches.
+struct TileOptions {
+  int64_t queryTokens = 0; ///< tokens of a prefill tile, 0: chosen
+  int64_t kvTokens = 0;    ///< keys of a KV tile, 0: chosen
+  int64_t splitTokens =
+      -1;                 ///< tokens of a split of decode, 0: none, -1: chosen
+  int64_t pagesAhead = 4; ///< pages of prefetch, 0: none
+  int64_t vectorBits = 0; ///< bits of a vector, 0: those of the target
+
+  /// A member by the name of its pass option, and its range.
+  struct Field {
+    const char *name;
+    int64_t TileOptions::*member;
+    int64_t low, high;
+  };
+  static const std::vector<Field> &getFields();
+
+  /// Sets one by name. False and a one-line `error` for a name or value that
+  /// does not exist.
+  bool set(std::string_view name, int64_t value, std::string &error);
+  /// Reads `name=number,...`; what is not named keeps its default.
+  static std::optional<TileOptions> parse(std::string_view text,
+                                          std::string &error);
+  /// All fields in the form that `parse` reads.
+  std::string print() const;
+};
+
 /// What the CPU pipelines need to know.
 struct CpuPipelineOptions {
   Via via = Via::Vector;
+  TileOptions tile;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
   bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
+  int64_t cores = 0;        ///< that work items should keep busy, 0: unknown
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 

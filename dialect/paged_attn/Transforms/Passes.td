@@ -41,6 +41,11 @@ def TilePass : Pass<"paged-attn-tile"> {
     One pattern per mode: decode takes (sequence, KV head), prefill and mixed
     take (query tile, KV head). The KV range of a tile comes from the mask;
     tiles inside it carry no mask. Ops of mode auto stay as they are.
+    With `split-tokens`, decode takes (query tile, KV head, split): splits begin
+    at multiples of that many tokens, put their states into a scratch buffer,
+    and a second `scf.forall` merges them in order by `combine`. Where no
+    sequence has two splits, the first loop writes the outs and the second one
+    has no items.
 
     ```mlir
     paged_attn.attention decode ...
@@ -58,7 +63,11 @@ def TilePass : Pass<"paged-attn-tile"> {
     Option<"decodeTokens", "decode-tokens", "int64_t", /*default=*/"8",
            "new tokens of a decode tile (tokens, 1 to 64)">,
     Option<"kvTokens", "kv-tokens", "int64_t", /*default=*/"0",
-           "keys of a KV tile (tokens, 1 to 1024; 0: from the head dims and the page size)">];
+           "keys of a KV tile (tokens, 1 to 1024; 0: from the head dims and the page size)">,
+    Option<"splitTokens", "split-tokens", "int64_t", /*default=*/"0",
+           "keys of a split of decode (tokens, up to 2^20; 0: no splits, -1: 1024 where cores could lack items)">,
+    Option<"cores", "cores", "int64_t", /*default=*/"0",
+           "cores of the target, for split-tokens=-1 (0: unknown)">];
   let dependentDialects = ["::mlir::affine::AffineDialect",
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",

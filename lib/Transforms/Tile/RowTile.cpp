@@ -150,9 +150,13 @@ public:
       : builder(builder), loc(op.getLoc()), math(builder, loc), op(op),
         tile(tile), sizes(sizes), mask(op.getMaskOrDefault()) {}
 
-  OutSlice emit(OutSlice outs);
+  TileState emitEmptyState();
+  TileState emitState(std::optional<KVLimits> limits);
+  OutSlice emitEnd(const TileState &state, OutSlice outs);
 
 private:
+  /// Cuts [begin, end) to `limits`; [0, 0) where nothing is left.
+  void limit(Value &begin, Value &end, const KVLimits &limits);
   Value scratch(ArrayRef<int64_t> shape, Type type);
   Value filled(ArrayRef<int64_t> shape, double value);
   Value loadQuery();
@@ -172,8 +176,8 @@ private:
   Location loc;
   IndexMath math;
   AttentionOp op;
-  const RowTile &tile;
-  const TileSizes &sizes;
+  RowTile tile;
+  TileSizes sizes;
   MaskAttr mask;
   Value query, pages, positions, slopes;
 };
@@ -374,17 +378,35 @@ State RowTileEmitter::tileLoop(Value lower, Value upper, MaskKind kind,
   return State(loop.getResults());
 }
 
-OutSlice RowTileEmitter::emit(OutSlice outs) {
+TileState RowTileEmitter::emitEmptyState() {
+  return {filled({sizes.rows, op.getValueDim()}, 0.0),
+          filled({sizes.rows}, -std::numeric_limits<double>::infinity()),
+          filled({sizes.rows}, 0.0)};
+}
+
+void RowTileEmitter::limit(Value &begin, Value &end, const KVLimits &limits) {
+  Value low = math.max(begin, limits.begin), high = math.min(end, limits.end);
+  Value isEmpty = math.compare(arith::CmpIPredicate::sge, low, high);
+  Value zero = math.constant(0);
+  begin = math.select(isEmpty, zero, low);
+  end = math.select(isEmpty, zero, high);
+}
+
+TileState RowTileEmitter::emitState(std::optional<KVLimits> limits) {
   pages = pageRow();
   query = loadQuery();
   positions = rowPositions();
   if (op.getAlibiSlopes())
     slopes = perHeadRows(op.getAlibiSlopes());
-  State state{filled({sizes.rows, op.getValueDim()}, 0.0),
-              filled({sizes.rows}, -std::numeric_limits<double>::infinity()),
-              filled({sizes.rows}, 0.0)};
+  TileState start = emitEmptyState();
+  State state{start.acc, start.m, start.l};
 
   KVRange range = kvRange();
+  if (limits) {
+    limit(range.begin, range.end, *limits);
+    if (range.sinkEnd)
+      limit(range.sinkBegin, range.sinkEnd, *limits);
+  }
   int64_t keys = sizes.keys;
   Value last = math.ceilDiv(range.end, keys);
   Value first = math.min(math.div(range.begin, keys), last);
@@ -405,17 +427,40 @@ OutSlice RowTileEmitter::emit(OutSlice outs) {
                    range.end, state);
   state = tileLoop(interiorEnd, last, MaskKind::Boundary, range.begin,
                    range.end, state);
+  return {state[0], state[1], state[2]};
+}
 
+OutSlice RowTileEmitter::emitEnd(const TileState &state, OutSlice outs) {
   Value sinks = op.getSinks() ? perHeadRows(op.getSinks()) : Value();
   SmallVector<Value> targets = outs.values();
-  auto finalize =
-      FinalizeOp::create(builder, loc, TypeRange(ValueRange(targets)), state[0],
-                         state[1], state[2], sinks, outs.out, outs.lse);
+  auto finalize = FinalizeOp::create(
+      builder, loc, TypeRange(ValueRange(targets)), state.acc, state.m, state.l,
+      sinks, outs.out, outs.lse);
   return OutSlice::get(finalize.getResults());
+}
+
+TileState paged_attn::emitEmptyState(OpBuilder &builder, AttentionOp op,
+                                     const TileSizes &sizes) {
+  return RowTileEmitter(builder, op, RowTile(), sizes).emitEmptyState();
+}
+
+TileState paged_attn::emitRowState(OpBuilder &builder, AttentionOp op,
+                                   const RowTile &tile, const TileSizes &sizes,
+                                   std::optional<KVLimits> limits) {
+  return RowTileEmitter(builder, op, tile, sizes).emitState(limits);
+}
+
+OutSlice paged_attn::emitRowEnd(OpBuilder &builder, AttentionOp op,
+                                Value kvHead, const TileSizes &sizes,
+                                const TileState &state, OutSlice outs) {
+  RowTile tile;
+  tile.kvHead = kvHead;
+  return RowTileEmitter(builder, op, tile, sizes).emitEnd(state, outs);
 }
 
 OutSlice paged_attn::emitRowTile(OpBuilder &builder, AttentionOp op,
                                  const RowTile &tile, const TileSizes &sizes,
                                  OutSlice outs) {
-  return RowTileEmitter(builder, op, tile, sizes).emit(outs);
+  RowTileEmitter emitter(builder, op, tile, sizes);
+  return emitter.emitEnd(emitter.emitState(std::nullopt), outs);
 }

@@ -60,6 +60,28 @@ void insertRowsInParallel(OpBuilder &builder, AttentionOp op, OutSlice slice,
                           OutSlice outs, Value firstRow, Value numRows,
                           Value kvHead);
 
+/// Softmax state of a tile's rows: acc [R, Dv], m [R], l [R].
+struct TileState {
+  Value acc, m, l;
+};
+
+/// Keys [begin, end) that a tile looks at, whatever the mask lets it see;
+/// `begin` is a multiple of TileSizes::keys, `end` too unless it is the last.
+struct KVLimits {
+  Value begin, end;
+};
+
+/// A state before any key.
+TileState emitEmptyState(OpBuilder &builder, AttentionOp op,
+                         const TileSizes &sizes);
+/// Steps 1 and 2 of emitRowTile, for the keys inside `limits`.
+TileState emitRowState(OpBuilder &builder, AttentionOp op, const RowTile &tile,
+                       const TileSizes &sizes, std::optional<KVLimits> limits);
+/// Step 3 of emitRowTile.
+OutSlice emitRowEnd(OpBuilder &builder, AttentionOp op, Value kvHead,
+                    const TileSizes &sizes, const TileState &state,
+                    OutSlice outs);
+
 /// Emits attention of `tile` into `outs` [numTokens, G, *]:
 ///   1. read and scale the query rows
 ///   2. up to four loops over KV tiles: sink tokens, lower boundary, interior

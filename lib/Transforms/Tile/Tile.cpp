@@ -12,7 +12,7 @@
 
 #include "../IndexMath.h"
 #include "../WrapBuffers.h"
-#include "RowTile.h"
+#include "SplitDecode.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -66,103 +66,8 @@ static LogicalResult checkTileable(AttentionOp op) {
 }
 
 //===----------------------------------------------------------------------===//
-// Work items
+// Sequences
 //===----------------------------------------------------------------------===//
-
-namespace {
-
-/// What the patterns share: the loop over work items around `body`.
-class WorkEmitter {
-public:
-  WorkEmitter(OpBuilder &builder, AttentionOp op)
-      : builder(builder), loc(op.getLoc()), op(op) {}
-
-  /// Emits scf.forall over [0, numItems) x KV heads and replaces the op's
-  /// results. `body` gets (item, KV head, outs) and ends with
-  /// insertRowsInParallel.
-  void
-  forEachItem(Value numItems,
-              function_ref<void(OpBuilder &, Value, Value, OutSlice)> body);
-  Value numSequences() { return dim(op.getKvLens()); }
-  Value dim(Value value) {
-    return builder.createOrFold<tensor::DimOp>(loc, value, 0);
-  }
-  /// Writes zeros (lse: -inf) to the rows past the last sequence.
-  OutSlice padRows(OutSlice outs);
-  /// False when the types say that every row belongs to a sequence.
-  bool mayHavePadding();
-  /// The row behind the last sequence.
-  Value endOfRows();
-  SmallVector<Value> results;
-
-private:
-  OpBuilder &builder;
-  Location loc;
-  AttentionOp op;
-};
-
-} // namespace
-
-void WorkEmitter::forEachItem(
-    Value numItems,
-    function_ref<void(OpBuilder &, Value, Value, OutSlice)> body) {
-  OutSlice outs{op.getOut(), op.getLse()};
-  if (mayHavePadding())
-    outs = padRows(outs);
-  SmallVector<OpFoldResult> bounds{getAsOpFoldResult(numItems),
-                                   builder.getIndexAttr(op.getNumKVHeads())};
-  SmallVector<Value> targets = outs.values();
-  auto forall = scf::ForallOp::create(builder, loc, bounds, targets,
-                                      /*mapping=*/std::nullopt);
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(forall.getTerminator());
-  body(builder, forall.getInductionVar(0), forall.getInductionVar(1),
-       OutSlice::get(forall.getRegionIterArgs()));
-  results.assign(forall->result_begin(), forall->result_end());
-}
-
-bool WorkEmitter::mayHavePadding() {
-  int64_t tokens = op.getNumTokens(), sequences = op.getNumSequences();
-  return op.getQueryStarts() || ShapedType::isDynamic(tokens) ||
-         ShapedType::isDynamic(sequences) || sequences == 0 ||
-         tokens % sequences != 0;
-}
-
-Value WorkEmitter::endOfRows() {
-  IndexMath math(builder, loc);
-  if (Value starts = op.getQueryStarts())
-    return math.toIndex(
-        tensor::ExtractOp::create(builder, loc, starts, numSequences()));
-  Value safe = math.max(numSequences(), math.constant(1));
-  Value perSequence = math.div(dim(op.getQuery()), safe);
-  return math.mul(perSequence, numSequences());
-}
-
-OutSlice WorkEmitter::padRows(OutSlice outs) {
-  IndexMath math(builder, loc);
-  Value begin = endOfRows();
-  Value count = math.sub(dim(op.getQuery()), begin);
-  auto pad = [&](Value target, double value) -> Value {
-    auto type = cast<RankedTensorType>(target.getType());
-    SmallVector<OpFoldResult> offsets(type.getRank(), builder.getIndexAttr(0));
-    SmallVector<OpFoldResult> strides(type.getRank(), builder.getIndexAttr(1));
-    SmallVector<OpFoldResult> sizes =
-        tensor::getMixedSizes(builder, loc, target);
-    offsets[0] = getAsOpFoldResult(begin);
-    sizes[0] = getAsOpFoldResult(count);
-    Value slice = tensor::ExtractSliceOp::create(builder, loc, target, offsets,
-                                                 sizes, strides);
-    Value constant = arith::ConstantOp::create(
-        builder, loc, builder.getFloatAttr(type.getElementType(), value));
-    Value filled =
-        linalg::FillOp::create(builder, loc, constant, slice).getResult(0);
-    return tensor::InsertSliceOp::create(builder, loc, filled, target, offsets,
-                                         sizes, strides);
-  };
-  return {pad(outs.out, 0.0),
-          outs.lse ? pad(outs.lse, -std::numeric_limits<double>::infinity())
-                   : Value()};
-}
 
 /// All new tokens of a sequence in tiles of `sizes.tokens`: loops inside the
 /// work item.
@@ -208,79 +113,6 @@ static OutSlice emitWholeSequence(OpBuilder &builder, AttentionOp op,
   return OutSlice::get(loop.getResults());
 }
 
-/// The query tile that work item `item` stands for. Sequence b owns the items
-/// from (starts[b] - starts[0]) / tokens + b on: that many hold its tiles,
-/// whatever the alignment, and the last one may be empty.
-static RowTile findQueryTile(OpBuilder &builder, AttentionOp op, Value item,
-                             Value kvHead, int64_t tileTokens) {
-  Location loc = op.getLoc();
-  IndexMath math(builder, loc);
-  Value zero = math.constant(0);
-  Value sequence, firstItem;
-  if (Value starts = op.getQueryStarts()) {
-    Value origin =
-        math.toIndex(tensor::ExtractOp::create(builder, loc, starts, zero));
-    auto itemOf = [&](OpBuilder &nested, Value b) {
-      IndexMath inner(nested, loc);
-      Value start = tensor::ExtractOp::create(nested, loc, starts, b);
-      Value row = inner.sub(inner.toIndex(start), origin);
-      return inner.add(inner.div(row, tileTokens), b);
-    };
-    // Binary search of the last b with itemOf(b) <= item in [low, high).
-    Value count = builder.createOrFold<tensor::DimOp>(loc, op.getKvLens(), 0);
-    Type index = builder.getIndexType();
-    auto condition = [&](OpBuilder &nested, Location loc, ValueRange range) {
-      IndexMath inner(nested, loc);
-      Value isOpen = inner.compare(arith::CmpIPredicate::ult,
-                                   inner.add(range[0], 1), range[1]);
-      scf::ConditionOp::create(nested, loc, isOpen, range);
-    };
-    auto halve = [&](OpBuilder &nested, Location loc, ValueRange range) {
-      IndexMath inner(nested, loc);
-      Value middle = inner.div(inner.add(range[0], range[1]), 2);
-      Value isBelow = inner.compare(arith::CmpIPredicate::ule,
-                                    itemOf(nested, middle), item);
-      scf::YieldOp::create(nested, loc,
-                           ValueRange{inner.select(isBelow, middle, range[0]),
-                                      inner.select(isBelow, range[1], middle)});
-    };
-    auto search =
-        scf::WhileOp::create(builder, loc, TypeRange{index, index},
-                             ValueRange{zero, count}, condition, halve);
-    sequence = search.getResult(0);
-    firstItem = itemOf(builder, sequence);
-  } else {
-    Value tokens = builder.createOrFold<tensor::DimOp>(loc, op.getQuery(), 0);
-    Value count = builder.createOrFold<tensor::DimOp>(loc, op.getKvLens(), 0);
-    Value perSequence = math.ceilDiv(math.div(tokens, count), tileTokens);
-    sequence = math.div(item, perSequence);
-    firstItem = math.mul(sequence, perSequence);
-  }
-  SequenceValues values = readSequence(builder, op, sequence);
-  Value token = math.mul(math.sub(item, firstItem), tileTokens);
-  Value count =
-      math.clamp(math.sub(values.numRows, token), math.constant(tileTokens));
-  // An item without rows may lie past the end: keep its slices inside.
-  Value isEmpty = math.compare(arith::CmpIPredicate::sle, count, zero);
-  token = math.select(isEmpty, zero, token);
-  return {values, kvHead, token, count};
-}
-
-/// Query tiles of all sequences, at most T / tokens + B.
-static Value countQueryTiles(OpBuilder &builder, AttentionOp op,
-                             WorkEmitter &work, int64_t tileTokens) {
-  IndexMath math(builder, op.getLoc());
-  Value tokens = work.dim(op.getQuery()), sequences = work.numSequences();
-  if (op.getQueryStarts()) {
-    Value hasNone =
-        math.compare(arith::CmpIPredicate::eq, sequences, math.constant(0));
-    Value most = math.add(math.div(tokens, tileTokens), sequences);
-    return math.select(hasNone, math.constant(0), most);
-  }
-  Value safe = math.max(sequences, math.constant(1));
-  return math.mul(sequences, math.ceilDiv(math.div(tokens, safe), tileTokens));
-}
-
 //===----------------------------------------------------------------------===//
 // Patterns
 //===----------------------------------------------------------------------===//
@@ -313,13 +145,16 @@ protected:
   TilePassOptions options;
 };
 
-/// Work item = (sequence, KV head).
+/// Work item = (sequence, KV head), or with splits of the keys
+/// emitSplitDecode.
 struct TileDecode final : public TilePattern {
   TileDecode(MLIRContext *context, const TilePassOptions &options)
       : TilePattern(context, Mode::Decode, options) {}
 
-  void emit(OpBuilder &, AttentionOp op, WorkEmitter &work) const final {
+  void emit(OpBuilder &builder, AttentionOp op, WorkEmitter &work) const final {
     TileSizes sizes = decodeTileSizes(op, options);
+    if (int64_t tokens = splitTokens(op, options))
+      return emitSplitDecode(builder, op, work, sizes, tokens);
     work.forEachItem(work.numSequences(), [&](OpBuilder &nested, Value item,
                                               Value kvHead, OutSlice outs) {
       SequenceValues sequence = readSequence(nested, op, item);
@@ -416,7 +251,9 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
     Operation *root = getOperation();
     if (failed(checkOption(root, "query-tokens", queryTokens, 0, 1024)) ||
         failed(checkOption(root, "decode-tokens", decodeTokens, 1, 64)) ||
-        failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)))
+        failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)) ||
+        failed(checkOption(root, "split-tokens", splitTokens, -1, 1 << 20)) ||
+        failed(checkOption(root, "cores", cores, 0, 1 << 20)))
       return signalPassFailure();
     IRRewriter rewriter(&getContext());
     SmallVector<AttentionOp> ops;
@@ -429,7 +266,8 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
       if (!op.hasPureTensors())
         wrapBuffers(op, rewriter);
     }
-    TilePassOptions options{queryTokens, decodeTokens, kvTokens};
+    TilePassOptions options{queryTokens, decodeTokens, kvTokens, splitTokens,
+                            cores};
     RewritePatternSet patterns(&getContext());
     patterns.add<TileDecode, TilePrefill, TileMixed>(&getContext(), options);
     walkAndApplyPatterns(root, std::move(patterns));

@@ -59,6 +59,7 @@ class PoolListener {
 public:
   virtual void pageStored(int32_t group, PageId page, uint64_t hash,
                           uint64_t parentHash) = 0;
+  /// `hash` is 0 for a partly filled page, of whose entry nobody was told.
   virtual void pageRemoved(int32_t group, PageId page, uint64_t hash,
                            uint64_t parentKey, bool isRoot) = 0;
 
@@ -115,7 +116,8 @@ private:
   size_t count_ = 0;
 };
 
-/// The allocator over calloc, whose untouched pages cost no memory.
+/// Memory whose untouched pages cost nothing: calloc, and huge pages for large
+/// arrays, of which every access would miss the translation cache else.
 PAGED_ATTN_EXPORT HostAllocator defaultHostAllocator();
 /// The allocator of pools: mapped memory on 2 MiB boundaries, with huge pages
 /// asked for where the system has them.
@@ -147,6 +149,8 @@ public:
   /// Hands out `count` pages with one reference each into `pages`, or none.
   /// Free pages go first, then idle ones in the policy's order.
   Status allocate(int64_t count, PageId *pages);
+  /// The same when `available() >= count` is known.
+  void allocateSome(int64_t count, PageId *pages);
   /// One page; needs `available() > 0`.
   PageId allocateOne();
   /// One more reference to an active or idle page.
@@ -159,7 +163,7 @@ public:
   /// Drops what `refChain` took, tail first.
   void derefChain(PageId page);
   /// Holds a cached page and the cached pages before it (full groups) until
-  /// `unpin`; at most 4095 times per page.
+  /// `unpin`; at most 1023 times per page. Partly filled pages are refused.
   Status pin(PageId page);
   Status unpin(PageId page);
   /// Reclaims an idle page that nothing but its own sequence ever used; false
@@ -169,7 +173,21 @@ public:
   void markShared(PageId page);
 
   uint32_t refs(PageId page) const { return meta_[page].refs; }
+  /// Whether a page is in the prefix cache, full or partly filled.
   bool isCached(PageId page) const { return meta_[page].flags & kCached; }
+  bool isPartlyFilled(PageId page) const {
+    return meta_[page].flags & kPartlyFilled;
+  }
+  /// Leading tokens of a page that the cache holds; 0 when it is not cached.
+  /// Slots from there on may be written by the page's one owner.
+  int32_t cachedTokens(PageId page) const {
+    if (!isCached(page))
+      return 0;
+    return isPartlyFilled(page) ? fillOf(page) : options_.pageSize;
+  }
+  /// Keeps a page that has unwritten slots out of the cache until it is free.
+  void setHoles(PageId page) { meta_[page].flags |= kHoles; }
+  bool hasHoles(PageId page) const { return meta_[page].flags & kHoles; }
   bool isUsable(PageId page) const {
     return page > kNullPage && page < numPages_ && !isGuard(page);
   }
@@ -185,11 +203,28 @@ public:
               uint64_t parentKey, const TokenId *tokens, bool isRoot);
   /// The cached page with exactly these tokens under this parent, or kNoPage.
   PageId lookup(uint64_t hash, uint64_t parentKey, const TokenId *tokens) const;
-  /// A cached page under this parent that begins with `tokens`: its page and
-  /// how many of the `count` tokens agree (0: none). Best effort: only the
-  /// last stored page per parent and first token is remembered.
-  PageId lookupPartial(uint64_t parentKey, const TokenId *tokens, int32_t count,
-                       int32_t &agreeing) const;
+  /// Enters the first `count` < pageSize tokens of an active, uncached page,
+  /// for `lookupPartial` only. What `tokens` begin with is dropped if idle;
+  /// beyond a few pages that begin with the same token, an idle one makes room
+  /// or nothing happens. `hash` is that of the tokens before and `tokens[0]`.
+  void insertPartial(PageId page, uint64_t hash, uint64_t parentKey,
+                     const TokenId *tokens, int32_t count, bool isRoot);
+  /// More tokens of a partly filled page; the first ones are the same.
+  void extendPartial(PageId page, const TokenId *tokens, int32_t count);
+  /// Takes an active, partly filled page out of the cache.
+  void removePartial(PageId page);
+  /// The cached page under this parent that agrees with most of the `count`
+  /// tokens, and how many those are (0: none). Partly filled pages are all
+  /// looked at; of full ones the last stored per parent and first token.
+  PageId lookupPartial(uint64_t hash, uint64_t parentKey, const TokenId *tokens,
+                       int32_t count, int32_t &agreeing) const;
+  /// Asks for the memory that look-ups of `hashes` [count] will read, so that
+  /// their cache misses overlap. At most `kAhead` at a time pay.
+  void prefetchLookup(const uint64_t *hashes, int32_t count) const;
+  /// The same for entering `pages` [count], which hold `tokens`.
+  void prefetchInsert(const PageId *pages, int32_t count,
+                      const TokenId *tokens) const;
+  static constexpr int32_t kAhead = 16;
   /// Tokens [pageSize] of a cached page.
   const TokenId *tokensOf(PageId page) const {
     return &tokens_[size_t(page) * options_.pageSize];
@@ -208,6 +243,8 @@ public:
   /// Priority 0..100 of a page; after `ttlMs` (0: forever) it falls to the
   /// default. Kept with quarter-second resolution.
   void setPriority(PageId page, int priority, uint32_t ttlMs);
+  /// Priority of a page and what is left of its time to live (0: forever).
+  int priorityOf(PageId page, uint32_t &ttlMs) const;
 
   /// Raises or lowers the number of pages. Lowering needs the pages above the
   /// new end to be free or idle.
@@ -242,16 +279,18 @@ private:
     kRoot = 8,
     kIdle = 16,
     kOnFreeList = 32,
+    kPartlyFilled = 64, ///< cached, its fill in the token of its last slot
+    kHoles = 128,
   };
   struct PageMeta {
     uint64_t hash;
     uint64_t parentKey;
     uint32_t generation;
     uint32_t refs;
-    uint32_t pins : 12;
+    uint32_t pins : 10;
     uint32_t uses : 7;
     uint32_t priority : 7;
-    uint32_t flags : 6;
+    uint32_t flags : 8;
     int32_t bucketNext; ///< 0 ends the chain
     int32_t prev;       ///< list neighbour, or place in the heap
     int32_t next;       ///< list neighbour, or idle children (heap policies)
@@ -276,9 +315,26 @@ private:
   PageId popFree();
   void startPage(PageId page);
   void reclaim(PageId page);
+  void leaveCache(PageId page);
+  TokenId &fillOf(PageId page) const {
+    return tokens_[size_t(page + 1) * size_t(options_.pageSize) - 1];
+  }
+  int32_t agreeingTokens(PageId page, const TokenId *tokens,
+                         int32_t count) const;
+  bool makeRoomForPartial(uint64_t hash, uint64_t parentKey,
+                          const TokenId *tokens, int32_t count);
   void unlinkBucket(PageId page);
   void linkBucket(PageId page);
-  size_t bucketOf(uint64_t hash) const { return hash & bucketMask_; }
+  /// High half of the hash, scaled to the number of buckets (Lemire 2019).
+  size_t bucketOf(uint64_t hash) const {
+    return size_t((hash >> 32) * uint64_t(buckets_.size()) >> 32);
+  }
+  void prefetchVictims(int64_t count) const;
+  /// Records are 48 bytes, so half of them lie on two cache lines.
+  void prefetchRecord(PageId page) const {
+    __builtin_prefetch(&meta_[page]);
+    __builtin_prefetch(reinterpret_cast<const char *>(&meta_[page] + 1) - 1);
+  }
   size_t hintOf(uint64_t parentKey, TokenId token) const;
   void becomeIdle(PageId page);
   void leaveIdle(PageId page);
@@ -299,11 +355,12 @@ private:
   void childLeftIdle(PageId page);
   void expirePriorities();
   Status checkOrder() const;
+  Status checkIndexed(PageId page) const;
 
   PoolOptions options_;
   int64_t numPages_ = 0;
   int64_t fresh_ = 1; ///< pages from here on were never handed out
-  int64_t free_ = 0, idle_ = 0, pinned_ = 0, cached_ = 0;
+  int64_t free_ = 0, idle_ = 0, pinned_ = 0, cached_ = 0, partlyFilled_ = 0;
   int32_t freeHead_ = 0;
   uint64_t tick_ = 0;
   uint32_t nowMs_ = 0;
@@ -311,7 +368,7 @@ private:
   HostArray<PageMeta> meta_;
   HostArray<TokenId> tokens_;
   HostArray<int32_t> buckets_, hints_;
-  uint64_t bucketMask_ = 0, hintMask_ = 0;
+  uint64_t hintMask_ = 0;
   List lists_[2]; ///< LRU: [0]; SLRU: probation, protected
   HostArray<uint64_t> scores_;
   HostArray<int32_t> heap_;

@@ -34,12 +34,13 @@ struct Histogram {
 
 /// Counters of one group. Pages: live + cached + free = usable.
 struct GroupStats {
-  int64_t totalPages = 0;       ///< pages of the pool, reserved ones included
-  int64_t usablePages = 0;      ///< without null and guard page
-  int64_t livePages = 0;        ///< referenced by a sequence, match or pin
-  int64_t cachedPages = 0;      ///< in the prefix cache (live ones included)
-  int64_t reclaimablePages = 0; ///< cached and referenced by nobody
-  int64_t freePages = 0;        ///< hold nothing
+  int64_t totalPages = 0;        ///< pages of the pool, reserved ones included
+  int64_t usablePages = 0;       ///< without null and guard page
+  int64_t livePages = 0;         ///< referenced by a sequence, match or pin
+  int64_t cachedPages = 0;       ///< in the prefix cache (live ones included)
+  int64_t partlyFilledPages = 0; ///< cached ones that are not in the event log
+  int64_t reclaimablePages = 0;  ///< cached and referenced by nobody
+  int64_t freePages = 0;         ///< hold nothing
   int64_t pinnedPages = 0;
   int64_t runs = 0;         ///< runs of consecutive pages over sequences
   int64_t mappedPages = 0;  ///< page-table entries over sequences
@@ -73,7 +74,7 @@ struct ManagerStats {
 
 /// Kind of a cache event.
 enum class EventKind : uint8_t {
-  Stored,  ///< a page entered the prefix cache
+  Stored,  ///< a full page entered the prefix cache
   Removed, ///< a page left it
   Cleared, ///< all idle pages of a group left it
   Moved,   ///< a page changed its physical place

@@ -490,6 +490,7 @@ typedef struct PagedAttnGroupStats {
   double fragmentation;
   uint64_t allocations, releases, evictions;
   PagedAttnHistogram lifetimeMs, idleMs, reuseGapMs;
+  int64_t partlyFilledPages; /**< cached ones that are not in the event log */
 } PagedAttnGroupStats;
 
 typedef enum PagedAttnEventKind {

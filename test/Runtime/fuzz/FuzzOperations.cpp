@@ -2,8 +2,9 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The first byte chooses the eviction policy, the others the operations of
-// OperationStream. Manager and model are compared at the end and in between.
+// The first byte chooses the eviction policy and the number of groups, the
+// others the operations of OperationStream. Manager and model are compared at
+// the end and in between.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0)
     return 0;
   ByteChoices choices(data + 1, size - 1);
-  OperationStream stream(streamOptions(EvictionPolicy(data[0] % 6)), choices);
+  OperationStream stream(
+      streamOptions(EvictionPolicy(data[0] % 6), 4 - data[0] / 6 % 4), choices);
   std::string text;
   for (int operation = 0; text.empty() && !choices.atEnd(); ++operation) {
     text = stream.step();

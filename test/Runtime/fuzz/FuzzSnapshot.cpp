@@ -25,10 +25,14 @@ void require(bool holds, const char *what) {
   std::abort();
 }
 
-void importInto(const uint8_t *data, size_t size) {
+void importInto(const uint8_t *data, size_t size, WindowKind window) {
   std::unique_ptr<KVCacheManager> manager;
   ManagerOptions options = tinyOptions(4, 16);
+  if (window != WindowKind::Full)
+    options.groups[0] = tinyWindow(4, window, 5);
   options.fill = FillMode::NaN;
+  options.policy = EvictionPolicy::Priority;
+  options.secret = 0;
   require(KVCacheManager::create(options, manager).isOk(), "create");
   std::string before = fingerprint(*manager);
   std::vector<SeqId> ids;
@@ -51,18 +55,21 @@ void importInto(const uint8_t *data, size_t size) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  importInto(data, size);
+  for (WindowKind window : {WindowKind::Full, WindowKind::Sliding})
+    importInto(data, size, window);
   std::vector<uint8_t> sealed(data, data + size);
   if (size >= kSnapshotHeaderBytes) {
     SnapshotHeader header;
     std::memcpy(&header, data, sizeof(header));
     std::memcpy(header.magic, kSnapshotMagic, sizeof(header.magic));
-    header.version = kSnapshotVersion;
+    if (header.version != kOldestSnapshotVersion)
+      header.version = kSnapshotVersion;
     header.byteOrder = kByteOrderMark;
     header.fileBytes = size;
     std::memcpy(sealed.data(), &header, sizeof(header));
     (void)sealSnapshot(sealed.data(), sealed.size());
-    importInto(sealed.data(), sealed.size());
+    for (WindowKind window : {WindowKind::Full, WindowKind::Sliding})
+      importInto(sealed.data(), sealed.size(), window);
   }
   return 0;
 }

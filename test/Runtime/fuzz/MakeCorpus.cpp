@@ -53,7 +53,9 @@ void writeOperations(const std::string &folder) {
 
 void writeSnapshots(const std::string &folder) {
   std::unique_ptr<KVCacheManager> manager;
-  check(KVCacheManager::create(tinyOptions(4, 16), manager));
+  ManagerOptions options = tinyOptions(4, 16);
+  options.policy = EvictionPolicy::Priority;
+  check(KVCacheManager::create(options, manager));
   std::vector<uint8_t> bytes;
   check(manager->exportManager(bytes));
   writeFile(folder + "/empty", bytes);
@@ -64,9 +66,18 @@ void writeSnapshots(const std::string &folder) {
   check(manager->freeSequence(add(*manager, iota(8, 50))));
   check(manager->exportManager(bytes));
   writeFile(folder + "/manager", bytes);
+  check(manager->setPriority(a, 0, 4, 80, 5000));
+  check(manager->exportManager(bytes));
+  writeFile(folder + "/priorities", bytes);
   check(manager->swapOut(b, SwapTarget::Host));
   check(manager->exportManager(bytes));
   writeFile(folder + "/swapped", bytes);
+  ManagerOptions windowed = tinyOptions(4, 16);
+  windowed.groups[0] = tinyWindow(4, WindowKind::Sliding, 5);
+  check(KVCacheManager::create(windowed, manager));
+  check(manager->freeSequence(add(*manager, iota(10))));
+  check(manager->exportManager(bytes));
+  writeFile(folder + "/windowed", bytes);
 }
 
 void writePlans(const std::string &folder) {
