@@ -10,6 +10,7 @@
 
 #include "Backends.h"
 #include "Expand.h"
+#include "OptimizeAndWrite.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -81,14 +82,10 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 }
 
 std::optional<std::string>
-mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
-                                  CodeKind kind, std::string &error) {
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(info, error);
-  if (!machine)
-    return std::nullopt;
-  setTarget(module, info, *machine);
-  expandMissing(module, info);
-  optimize(module, *machine);
+mlir::paged_attn::optimizeAndWrite(llvm::Module &module,
+                                   llvm::TargetMachine &machine, CodeKind kind,
+                                   std::string &error) {
+  optimize(module, machine);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream os(bytes);
   if (kind == CodeKind::LLVMIR) {
@@ -99,10 +96,22 @@ mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
   llvm::CodeGenFileType type = kind == CodeKind::Assembly
                                    ? llvm::CodeGenFileType::AssemblyFile
                                    : llvm::CodeGenFileType::ObjectFile;
-  if (machine->addPassesToEmitFile(passes, os, nullptr, type)) {
-    error = "cannot write this kind of file for " + info.triple;
+  if (machine.addPassesToEmitFile(passes, os, nullptr, type)) {
+    error =
+        "cannot write this kind of file for " + machine.getTargetTriple().str();
     return std::nullopt;
   }
   passes.run(module);
   return std::string(bytes.begin(), bytes.end());
+}
+
+std::optional<std::string>
+mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
+                                  CodeKind kind, std::string &error) {
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(info, error);
+  if (!machine)
+    return std::nullopt;
+  setTarget(module, info, *machine);
+  expandMissing(module, info);
+  return optimizeAndWrite(module, *machine, kind, error);
 }

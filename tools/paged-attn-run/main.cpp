@@ -79,10 +79,17 @@ Flag<int64_t> headDim("head-dim", "head dim of queries and keys", 128);
 Flag<int64_t> valueDim("value-dim", "head dim of values (0: as head-dim)", 0);
 Flag<int64_t> pageSize("page-size", "slots of a page (tokens)", 16);
 Flag<std::string> queryType("query-type", "f32, f16 or bf16", "f32");
-Flag<std::string> kvType("kv-type", "type of keys and values", "f32");
+Flag<std::string> kvType("kv-type",
+                         "type of keys and values: f32, f16, bf16, i8 or "
+                         "f8E4M3FN",
+                         "f32");
 Flag<std::string> keyType("key-type", "type of keys (default: kv-type)", "");
 Flag<std::string> valueType("value-type", "type of values (default: kv-type)",
                             "");
+Flag<std::string> kvScale("kv-scale",
+                          "factors of pools of i8 or f8E4M3FN: none, tensor, "
+                          "head or token (default for i8: token)",
+                          "");
 Flag<std::string> outType("out-type", "type of out (default: query-type)", "");
 Flag<std::string> layout("layout",
                          "layout of the pools, e.g. pshd, pcshd or "
@@ -110,7 +117,7 @@ Flag<bool> poisonHidden("poison-hidden",
                         "NaN also in pages that the mask hides", false);
 Flag<int64_t> seed("seed", "seed of the random data", 0);
 Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
-Flag<std::string> target("target", "cpu", "cpu");
+Flag<std::string> target("target", "cpu or vulkan", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
 Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
@@ -152,17 +159,20 @@ bool oneOf(const Flag<std::string> &flag,
 }
 
 bool checkFlags(std::string &error) {
-  if (llvm::is_contained({"cuda", "hip", "vulkan"}, target.getValue()))
-    error =
-        "target " + target.getValue() + " is not available yet, expected cpu";
-  oneOf(target, {"cpu"}, error);
+  if (llvm::is_contained({"cuda", "hip"}, target.getValue()))
+    error = "target " + target.getValue() +
+            " is not available yet, expected cpu or vulkan";
+  oneOf(target, {"cpu", "vulkan"}, error);
   oneOf(mode, {"auto", "prefill", "decode", "mixed"}, error);
   oneOf(table, {"dense", "csr"}, error);
-  for (const Flag<std::string> *type : {&queryType, &kvType})
-    oneOf(*type, {"f32", "f16", "bf16"}, error);
-  for (const Flag<std::string> *type : {&keyType, &valueType, &outType})
+  oneOf(queryType, {"f32", "f16", "bf16"}, error);
+  if (!outType.empty())
+    oneOf(outType, {"f32", "f16", "bf16"}, error);
+  for (const Flag<std::string> *type : {&kvType, &keyType, &valueType})
     if (!type->empty())
-      oneOf(*type, {"f32", "f16", "bf16"}, error);
+      oneOf(*type, {"f32", "f16", "bf16", "i8", "f8E4M3FN"}, error);
+  if (!kvScale.empty())
+    oneOf(kvScale, {"none", "tensor", "head", "token"}, error);
   oneOf(indexType, {"i32", "i64"}, error);
   constexpr int64_t kMax = int64_t(1) << 40;
   inRange(batch, 1, kMaxBatch, error);
@@ -195,6 +205,15 @@ bool readLayout(const Flag<std::string> &flag, LayoutSpec &result,
   }
   result = {parsed->letters(), parsed->pack()};
   return true;
+}
+
+/// Rank of the factors of a pool of `type`.
+std::optional<int64_t> scaleRank(llvm::StringRef type) {
+  llvm::StringRef kind =
+      kvScale.empty() && type == "i8" ? "token" : llvm::StringRef(kvScale);
+  if (kind.empty() || kind == "none" || (type != "i8" && type != "f8E4M3FN"))
+    return std::nullopt;
+  return kind == "tensor" ? 0 : kind == "head" ? 1 : 3;
 }
 
 bool readKernel(KernelSpec &kernel, std::string &error) {
@@ -233,6 +252,9 @@ bool readKernel(KernelSpec &kernel, std::string &error) {
     kernel.valueType = kernel.keyType;
     kernel.valueLayout = kernel.keyLayout;
   }
+  kernel.keyScaleRank = scaleRank(kernel.keyType);
+  if (!latent)
+    kernel.valueScaleRank = scaleRank(kernel.valueType);
   return true;
 }
 
@@ -321,6 +343,14 @@ bool makeConfiguration(const KernelSpec &kernel, Configuration &configuration,
   return makeLengths(configuration, error) && makePadding(configuration, error);
 }
 
+bool openVulkan(RunOptions &options, std::string &error) {
+  std::unique_ptr<paged_attn::VulkanDevice> device;
+  paged_attn::Status status = paged_attn::VulkanDevice::open(device);
+  error = status.message();
+  options.vulkan = std::move(device);
+  return status.isOk();
+}
+
 bool readOptions(RunOptions &options, std::string &error) {
   std::optional<Via> parsedVia = parseVia(via.getValue(), error);
   if (!parsedVia)
@@ -337,7 +367,10 @@ bool readOptions(RunOptions &options, std::string &error) {
   options.compile.tile = *sizes;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
-  options.viaName = via;
+  options.targetName = target;
+  if (target == "vulkan" && !openVulkan(options, error))
+    return false;
+  options.viaName = target == "vulkan" ? "gpu" : via.getValue();
   options.numThreads = threads;
   options.check = checkFlag || randomCount > 0;
   options.bench = bench && randomCount == 0;
@@ -351,7 +384,8 @@ int runRandom(const RunOptions &options) {
     Configuration configuration = drawConfiguration(seed + i);
     std::string error;
     std::optional<Outcome> outcome =
-        run(configuration, options, nullptr, error);
+        options.vulkan ? runOnVulkan(configuration, options, nullptr, error)
+                       : run(configuration, options, nullptr, error);
     if (outcome && outcome->passed)
       continue;
     ++numFailed;
@@ -365,13 +399,14 @@ int runRandom(const RunOptions &options) {
   }
   const char *verdict = numFailed ? "fail" : "pass";
   if (json)
-    llvm::outs() << "{\"via\":\"" << via
+    llvm::outs() << "{\"via\":\"" << options.viaName
                  << "\",\"configurations\":" << randomCount
                  << ",\"failed\":" << numFailed << ",\"check\":\"" << verdict
                  << "\"}\n";
   else
-    llvm::outs() << randomCount << " random configurations via " << via << ", "
-                 << numFailed << " failed: " << verdict << "\n";
+    llvm::outs() << randomCount << " random configurations via "
+                 << options.viaName << ", " << numFailed
+                 << " failed: " << verdict << "\n";
   return numFailed ? kCheckFailed : 0;
 }
 
@@ -404,6 +439,7 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
             std::string &error) {
   std::vector<KernelSpec> kernels(1);
   std::unique_ptr<CompiledKernel> shared;
+  std::unique_ptr<GPUProgram> program;
   std::string source;
   if (inputPath.empty() ? !readKernel(kernels[0], error)
                         : !readSource(source, kernels, error))
@@ -415,14 +451,19 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
   }
   if (tuneFlag && !runTune(results, source, options, error))
     return false;
-  if (!inputPath.empty())
+  if (!inputPath.empty() && options.vulkan)
+    program = GPUProgram::compile(source, inputPath.getValue(),
+                                  makeVulkanOptions(options), error);
+  else if (!inputPath.empty())
     shared = CompiledKernel::compile(source, inputPath.getValue(),
                                      options.compile, error);
   if (!error.empty())
     return false;
   for (Result &result : results) {
     std::optional<Outcome> outcome =
-        run(result.configuration, options, shared.get(), error);
+        options.vulkan
+            ? runOnVulkan(result.configuration, options, program.get(), error)
+            : run(result.configuration, options, shared.get(), error);
     if (!outcome)
       return false;
     result.outcome = *outcome;

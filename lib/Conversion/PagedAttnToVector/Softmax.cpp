@@ -119,6 +119,8 @@ void Softmax::emitRow(Value scores, Value scoreRow, Value row) {
   SmallVector<Value> x;
   for (int64_t column = 0; column < keys; column += width) {
     Value score = b.loadVector(scores, {scoreRow, b.index(column)}, width);
+    if (keyScales)
+      score = b.mulF(score, b.loadVector(keyScales, b.index(column), width));
     score = adjust(score, b.index(column), row, position);
     if (column + width > keys) { // lanes past the tile
       SmallVector<bool> inside(width);
@@ -149,8 +151,11 @@ void Softmax::emitRow(Value scores, Value scoreRow, Value row) {
   Value sum;
   for (auto [i, score] : llvm::enumerate(x)) {
     Value weight = b.exp2NonPositive(b.subF(score, base));
-    b.storeVector(weight, scores, {scoreRow, b.index(i * width)});
     sum = sum ? b.addF(sum, weight) : weight;
+    Value column = b.index(i * width);
+    if (valueScales)
+      weight = b.mulF(weight, b.loadVector(valueScales, column, width));
+    b.storeVector(weight, scores, {scoreRow, column});
   }
   Value l = b.addF(b.load(op.getL(), row), b.sumLanes(sum));
   b.storeF32(l, op.getL(), row);
