@@ -128,6 +128,8 @@ LoweredModule::emitLLVMDevice(const GPUPipelineOptions &options, GPUEmit emit,
 std::optional<std::string>
 LoweredModule::emitGPU(const GPUPipelineOptions &options, GPUEmit emit,
                        std::string &error) {
+  if (options.target != GPUTarget::Spirv && !checkChip(options.chip, error))
+    return std::nullopt;
   PassManager manager(&context);
   buildDevicePipeline(manager, options);
   if (!run(manager, error))

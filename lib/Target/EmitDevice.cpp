@@ -67,6 +67,10 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(llvm::StringRef chip,
 /// Code object version 5: the last that ROCm 5 reads too.
 constexpr int kCodeObjectVersion = 500;
 
+bool mlir::paged_attn::checkChip(std::string_view chip, std::string &error) {
+  return createMachine(chip, error) != nullptr;
+}
+
 std::optional<std::string>
 mlir::paged_attn::emitDeviceCode(llvm::Module &module, std::string_view chip,
                                  CodeKind kind, std::string &error) {

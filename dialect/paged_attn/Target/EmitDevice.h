@@ -13,6 +13,9 @@
 
 namespace mlir::paged_attn {
 
+/// Whether LLVM knows the chip ("sm_80", "gfx942"); a one-line `error` if not.
+bool checkChip(std::string_view chip, std::string &error);
+
 /// Optimises `module` for a chip ("sm_80": PTX; "gfx942": AMD) and returns its
 /// text or object; PTX has no objects. The module is changed. Nothing and a
 /// one-line `error` on failure.
