@@ -27,8 +27,16 @@ bool setType(const char *name, const std::string &text,
     type = *parsed;
   else
     error = std::string("expected the type of ") + name +
-            " to be f32, f16 or bf16, got '" + text + "'";
+            " to be f32, f16, bf16, i8 or f8E4M3FN, got '" + text + "'";
   return parsed.has_value();
+}
+
+oracle::ScaleKind scaleKindOf(std::optional<int64_t> rank) {
+  if (!rank)
+    return oracle::ScaleKind::None;
+  return *rank == 0   ? oracle::ScaleKind::Tensor
+         : *rank == 1 ? oracle::ScaleKind::Head
+                      : oracle::ScaleKind::Token;
 }
 
 bool setLayout(const LayoutSpec &layout, oracle::PoolLayout &result,
@@ -53,6 +61,8 @@ bool setTypes(const KernelSpec &kernel, oracle::ProblemSpec &spec,
   spec.poolKind = kernel.pools == Pools::Separate ? oracle::PoolKind::Separate
                   : kernel.pools == Pools::Pair   ? oracle::PoolKind::Pair
                                                   : oracle::PoolKind::Latent;
+  spec.keyScale = scaleKindOf(kernel.keyScaleRank);
+  spec.valueScale = scaleKindOf(kernel.valueScaleRank);
   spec.tableKind =
       kernel.csr ? oracle::TableKind::Csr : oracle::TableKind::Dense;
   return setType("query", kernel.queryType, spec.queryType, error) &&
@@ -130,6 +140,17 @@ Arguments mlir::paged_attn::makeArguments(oracle::Problem &problem) {
   add("query", problem.query, {tokens, spec.numHeads, spec.keyDim});
   add("keys", problem.keyPool, problem.keyShape.dims());
   add("values", problem.valuePool, problem.valueShape.dims());
+  auto addScale = [&](const char *name, oracle::Buffer &buffer,
+                      oracle::ScaleKind kind) {
+    std::vector<int64_t> sizes;
+    if (kind == oracle::ScaleKind::Token)
+      sizes = {spec.pages(), spec.pageSize};
+    if (kind != oracle::ScaleKind::Tensor)
+      sizes.push_back(spec.numKvHeads);
+    add(name, buffer, sizes);
+  };
+  addScale("k_scale", problem.keyScale, spec.keyScale);
+  addScale("v_scale", problem.valueScale, spec.valueScale);
   add("page_table", problem.pageTable, {batch, spec.columns()});
   add("page_indices", problem.pageIndices,
       {problem.pageIndices.numBytes() / byteWidth(spec.indexType)});

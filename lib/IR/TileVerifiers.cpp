@@ -76,6 +76,7 @@ LogicalResult LoadTileOp::verify() {
   if (failed(verifyTensorsOrMemRefs(*this)) ||                           // C4
       failed(verifyPool(*this, pool)) ||                                 // C1
       failed(verifyLayer(*this, getLayer(), pool.layout.hasDim('l'))) || // C1
+      failed(verifyScale(*this, "scale", getScale(), pool)) ||           // C5
       failed(expectTile(*this, {dim, keys})))                            // C2
     return failure();
   PoolShape shape = pool.getShape();

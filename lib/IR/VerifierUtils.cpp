@@ -144,6 +144,40 @@ LogicalResult verifier::verifyFloatPool(Operation *op, Pool pool) {
          << pool.name << " of f32, f16 or bf16, got " << type;
 }
 
+/// What `scale` must be for `pool`'s element type: there for integers, not
+/// there for wide floats.
+static LogicalResult verifyScaleIsThere(Operation *op, StringRef name,
+                                        Value scale, Pool pool) {
+  Type type = pool.getShape().elementType;
+  if (!scale && type.isInteger())
+    return op->emitOpError("expected ")
+           << name << " for " << pool.name << " of " << type << ", got none";
+  if (scale && type.isFloat() && type.getIntOrFloatBitWidth() >= 16)
+    return op->emitOpError("expected no ")
+           << name << " for " << pool.name << " of " << type << ", got one";
+  return success();
+}
+
+LogicalResult verifier::verifyScale(Operation *op, StringRef name, Value scale,
+                                    Pool pool) {
+  if (failed(verifyScaleIsThere(op, name, scale, pool)))
+    return failure();
+  if (!scale)
+    return success();
+  PoolShape shape = pool.getShape();
+  auto type = cast<ShapedType>(scale.getType());
+  SmallVector<std::pair<StringRef, int64_t>> sizes;
+  if (type.getRank() == 3)
+    sizes = {{"pages", shape.numPages}, {"slots in a page", shape.pageSize}};
+  if (type.getRank() > 0)
+    sizes.push_back({"KV heads", shape.numKVHeads});
+  for (auto [dim, size] : llvm::enumerate(sizes))
+    if (failed(expectSame(op, {name, size.first, type.getDimSize(dim)},
+                          {pool.name, size.first, size.second})))
+      return failure();
+  return success();
+}
+
 LogicalResult verifier::verifyTensorsOrMemRefs(Operation *op) {
   Type first;
   for (Type type : op->getOperandTypes()) {

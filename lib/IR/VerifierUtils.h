@@ -73,6 +73,12 @@ LogicalResult verifyLayer(Operation *op, Value layer, bool layoutHasLayers);
 /// The pool's element type is a float type of 16 bits or more.
 LogicalResult verifyFloatPool(Operation *op, Pool pool);
 
+/// `scale`, which may be null, fits the pool: there for integers, not there for
+/// floats of 16 bits and more; one number, one per KV head, or one per token
+/// and KV head.
+LogicalResult verifyScale(Operation *op, StringRef name, Value scale,
+                          Pool pool);
+
 /// All shaped operands are tensors, or all are memrefs. (How many results
 /// there are and of which types, DestinationStyleOpInterface verifies.)
 LogicalResult verifyTensorsOrMemRefs(Operation *op);

@@ -187,37 +187,8 @@ static LogicalResult verifyNumbers(AttentionOp op) {
   return success();
 }
 
-/// `scale` fits the pool: there for integers, not there for wide floats, one
-/// number, one per KV head or one per token and KV head.
-static LogicalResult verifyScale(AttentionOp op, StringRef name, Value scale,
-                                 Pool pool) {
-  PoolShape shape = pool.getShape();
-  if (!scale) {
-    if (!shape.elementType.isInteger())
-      return success();
-    return op.emitOpError("expected ") // C13
-           << name << " for " << pool.name << " of " << shape.elementType
-           << ", got none";
-  }
-  if (shape.elementType.isFloat() &&
-      shape.elementType.getIntOrFloatBitWidth() >= 16)
-    return op.emitOpError("expected no ") // C13
-           << name << " for " << pool.name << " of " << shape.elementType
-           << ", got one";
-  auto type = cast<ShapedType>(scale.getType());
-  SmallVector<std::pair<StringRef, int64_t>> sizes;
-  if (type.getRank() == 3)
-    sizes = {{"pages", shape.numPages}, {"slots in a page", shape.pageSize}};
-  if (type.getRank() > 0)
-    sizes.push_back({"KV heads", shape.numKVHeads});
-  for (auto [dim, size] : llvm::enumerate(sizes))
-    if (failed(expectSame(op, {name, size.first, type.getDimSize(dim)}, // C18
-                          {pool.name, size.first, size.second})))
-      return failure();
-  return success();
-}
-
-static LogicalResult verifyScales(AttentionOp op) {
+/// Scales fit their pools.
+static LogicalResult verifyScales(AttentionOp op) { // C13, C18
   if (failed(verifyScale(op, "k_scale", op.getKeyScale(), keyPool(op))))
     return failure();
   if (!op.isLatent())

@@ -217,6 +217,7 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
   pipeline.cores = options.target.cores;
   pipeline.l1KiB = options.target.l1Bytes / 1024;
   pipeline.l2KiB = options.target.l2Bytes / 1024;
+  pipeline.int8Dot = options.target.isX86() && options.target.int8Dot.paysOff();
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

@@ -30,6 +30,12 @@ int64_t sizeOf(Value value, unsigned dim) {
   return ShapedType::isDynamic(size) ? kDynamicSize : size;
 }
 
+std::optional<int64_t> rankOf(Value scale) {
+  if (!scale)
+    return std::nullopt;
+  return cast<ShapedType>(scale.getType()).getRank();
+}
+
 LayoutSpec readLayout(LayoutAttr layout) {
   return {layout.getDims().str(), layout.getPack()};
 }
@@ -40,8 +46,6 @@ std::string findUnsupported(AttentionOp op) {
     return "a score region";
   if (op.getQueryOffsets())
     return "offsets";
-  if (op.getKeyScale() || op.getValueScale())
-    return "scales";
   if (op.getBias())
     return "a bias";
   return "";
@@ -53,6 +57,8 @@ void readTypes(AttentionOp op, KernelSpec &spec) {
   spec.outType = elementName(op.getOut());
   spec.indexType = elementName(op.getKvLens());
   spec.keyLayout = readLayout(op.getKeyLayout());
+  spec.keyScaleRank = rankOf(op.getKeyScale());
+  spec.valueScaleRank = rankOf(op.getValueScale());
   spec.pools = op.getKeyLayout().hasDim('c') ? Pools::Pair : Pools::Latent;
   spec.valueType = spec.keyType;
   spec.valueLayout = spec.keyLayout;

@@ -25,7 +25,8 @@ To bitCast(From from) {
   return to;
 }
 
-/// A 16-bit format: 1 sign bit, exponent bits, mantissa bits (all stored).
+/// A format of at most 16 bits: 1 sign bit, exponent bits, mantissa bits (all
+/// stored).
 template <int ExponentBits, int MantissaBits>
 struct Format {
   static constexpr int kMinExponent = 2 - (1 << (ExponentBits - 1));
@@ -35,6 +36,10 @@ struct Format {
 };
 using F16 = Format<5, 10>;
 using BF16 = Format<8, 7>;
+/// f8E4M3FN has no infinity: all bits but the sign say NaN.
+using E4M3 = Format<4, 3>;
+constexpr uint64_t kE4M3NaN = 0x7f;
+constexpr uint64_t kE4M3Largest = 0x7e;
 
 constexpr int kDoubleMantissa = 52;
 constexpr uint64_t kDoubleInfinity = uint64_t{0x7ff} << kDoubleMantissa;
@@ -46,7 +51,8 @@ uint64_t shiftRightEven(uint64_t significand, int shift) {
   return (significand + (uint64_t{1} << (shift - 1)) - 1 + odd) >> shift;
 }
 
-/// Magnitude bits for the finite, non-zero double magnitude `bits`.
+/// Magnitude bits for the finite, non-zero double magnitude `bits`, which run
+/// on above the format's largest number.
 template <int ExponentBits, int MantissaBits>
 uint64_t encodeFinite(uint64_t bits) {
   using Target = Format<ExponentBits, MantissaBits>;
@@ -60,9 +66,7 @@ uint64_t encodeFinite(uint64_t bits) {
   // The hidden bit of a normal result adds the missing 1 to the exponent
   // field, and so does a carry out of the mantissa.
   uint64_t biased = below ? 0 : exponent - Target::kMinExponent;
-  uint64_t result =
-      (biased << MantissaBits) + shiftRightEven(significand, shift);
-  return std::min(result, Target::kInfinity);
+  return (biased << MantissaBits) + shiftRightEven(significand, shift);
 }
 
 template <int ExponentBits, int MantissaBits>
@@ -78,13 +82,26 @@ uint16_t encode(double value) {
   else if (magnitude == kDoubleInfinity)
     result = Target::kInfinity;
   else
-    result = encodeFinite<ExponentBits, MantissaBits>(magnitude);
+    result = std::min(encodeFinite<ExponentBits, MantissaBits>(magnitude),
+                      Target::kInfinity);
   return static_cast<uint16_t>(result | (bits >> 63 << 15));
 }
 
 } // namespace
 
-int64_t byteWidth(ElementType type) { return type == ElementType::F32 ? 4 : 2; }
+int64_t byteWidth(ElementType type) {
+  switch (type) {
+  case ElementType::F32:
+    return 4;
+  case ElementType::F16:
+  case ElementType::BF16:
+    return 2;
+  case ElementType::I8:
+  case ElementType::E4M3:
+    return 1;
+  }
+  return 0;
+}
 int64_t byteWidth(IndexType type) { return type == IndexType::I32 ? 4 : 8; }
 
 const char *toString(ElementType type) {
@@ -95,6 +112,10 @@ const char *toString(ElementType type) {
     return "f16";
   case ElementType::BF16:
     return "bf16";
+  case ElementType::I8:
+    return "i8";
+  case ElementType::E4M3:
+    return "f8E4M3FN";
   }
   return "invalid";
 }
@@ -105,7 +126,8 @@ const char *toString(IndexType type) {
 
 std::optional<ElementType> parseElementType(std::string_view name) {
   for (ElementType type :
-       {ElementType::F32, ElementType::F16, ElementType::BF16})
+       {ElementType::F32, ElementType::F16, ElementType::BF16, ElementType::I8,
+        ElementType::E4M3})
     if (name == toString(type))
       return type;
   return std::nullopt;
@@ -138,22 +160,46 @@ float fromF16Bits(uint16_t bits) {
   return bitCast<float>(sign | (magnitude + kRebias) << 13);
 }
 
+uint8_t toE4M3Bits(double value) {
+  uint64_t bits = bitCast<uint64_t>(value);
+  uint64_t magnitude = bits & ~kDoubleSign;
+  uint64_t result = kE4M3Largest;
+  if (magnitude > kDoubleInfinity)
+    result = kE4M3NaN;
+  else if (magnitude < kDoubleInfinity)
+    result = std::min(encodeFinite<4, 3>(magnitude), kE4M3Largest);
+  return static_cast<uint8_t>(result | (bits >> 63 << 7));
+}
+
+float fromE4M3Bits(uint8_t bits) {
+  uint32_t sign = static_cast<uint32_t>(bits & 0x80) << 24;
+  uint32_t magnitude = bits & 0x7f;
+  if (magnitude == kE4M3NaN)
+    return bitCast<float>(sign | 0x7fc00000u);
+  // Below the smallest normal number the value is mantissa * 2^-9.
+  if (magnitude < 8)
+    return bitCast<float>(
+        sign | bitCast<uint32_t>(static_cast<float>(magnitude) * 0x1p-9f));
+  constexpr uint32_t kRebias = (127 - 7) << 3;
+  return bitCast<float>(sign | (magnitude + kRebias) << 20);
+}
+
 double roundTo(ElementType type, double value) {
-  switch (type) {
-  case ElementType::F32:
-    return static_cast<float>(value);
-  case ElementType::F16:
-    return fromF16Bits(toF16Bits(value));
-  case ElementType::BF16:
-    return fromBF16Bits(toBF16Bits(value));
-  }
-  return value;
+  char bytes[sizeof(float)];
+  storeElement(type, bytes, 0, value);
+  return loadElement(type, bytes, 0);
 }
 
 double ulp(ElementType type, double value) {
-  bool half = type == ElementType::F16;
-  int mantissa = type == ElementType::F32 ? 23 : half ? 10 : 7;
-  int minExponent = half ? F16::kMinExponent : BF16::kMinExponent;
+  int mantissa = 7, minExponent = BF16::kMinExponent;
+  if (type == ElementType::I8)
+    return 1;
+  if (type == ElementType::F32)
+    mantissa = 23;
+  else if (type == ElementType::F16)
+    mantissa = 10, minExponent = F16::kMinExponent;
+  else if (type == ElementType::E4M3)
+    mantissa = 3, minExponent = E4M3::kMinExponent;
   int exponent = value == 0 ? minExponent : std::ilogb(value);
   return std::ldexp(1.0, std::max(exponent, minExponent) - mantissa);
 }
@@ -164,30 +210,63 @@ float loadElement(ElementType type, const void *base, int64_t index) {
   return result;
 }
 
+/// Writes the bytes of `value`.
+template <typename T>
+static void storeBytes(void *base, int64_t index, T value) {
+  std::memcpy(static_cast<char *>(base) + index * int64_t(sizeof(T)), &value,
+              sizeof(T));
+}
+
+/// `value` rounded to the nearest even integer of 8 bits.
+static int8_t toI8(double value) {
+  if (std::isnan(value))
+    return INT8_MAX;
+  return static_cast<int8_t>(
+      std::nearbyint(std::min(std::max(value, -128.0), 127.0)));
+}
+
 void storeElement(ElementType type, void *base, int64_t index, double value) {
-  char *address = static_cast<char *>(base) + index * byteWidth(type);
-  if (type == ElementType::F32) {
-    float narrow = static_cast<float>(value);
-    std::memcpy(address, &narrow, sizeof(narrow));
-    return;
+  switch (type) {
+  case ElementType::F32:
+    return storeBytes(base, index, static_cast<float>(value));
+  case ElementType::F16:
+    return storeBytes(base, index, toF16Bits(value));
+  case ElementType::BF16:
+    return storeBytes(base, index, toBF16Bits(value));
+  case ElementType::I8:
+    return storeBytes(base, index, toI8(value));
+  case ElementType::E4M3:
+    return storeBytes(base, index, toE4M3Bits(value));
   }
-  uint16_t bits =
-      type == ElementType::F16 ? toF16Bits(value) : toBF16Bits(value);
-  std::memcpy(address, &bits, sizeof(bits));
+}
+
+/// Widens `count` elements, whose bits are of type `Bits`, by `widen`.
+template <typename Bits, typename Widen>
+static void loadEach(const char *begin, int64_t count, float *result,
+                     Widen widen) {
+  for (int64_t i = 0; i < count; ++i) {
+    Bits bits;
+    std::memcpy(&bits, begin + i * int64_t(sizeof(bits)), sizeof(bits));
+    result[i] = widen(bits);
+  }
 }
 
 void loadElements(ElementType type, const void *base, int64_t first,
                   int64_t count, float *result) {
   const char *begin = static_cast<const char *>(base) + first * byteWidth(type);
-  if (type == ElementType::F32) {
+  switch (type) {
+  case ElementType::F32:
     std::memcpy(result, begin, count * sizeof(float));
     return;
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, begin + i * sizeof(bits), sizeof(bits));
-    result[i] =
-        type == ElementType::F16 ? fromF16Bits(bits) : fromBF16Bits(bits);
+  case ElementType::F16:
+    return loadEach<uint16_t>(begin, count, result, fromF16Bits);
+  case ElementType::BF16:
+    return loadEach<uint16_t>(begin, count, result, fromBF16Bits);
+  case ElementType::I8:
+    return loadEach<int8_t>(begin, count, result,
+                            [](int8_t bits) { return float(bits); });
+  case ElementType::E4M3:
+    return loadEach<uint8_t>(begin, count, result, fromE4M3Bits);
   }
 }
 

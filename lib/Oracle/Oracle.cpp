@@ -55,9 +55,11 @@ public:
   RowCache(const Problem &problem, const PoolView &view, const WorkItem &item)
       : problem_(problem), view_(view), item_(item),
         rows_(problem.kvLen(item.sequence) * view.depth),
+        factors_(problem.kvLen(item.sequence)),
         known_(problem.kvLen(item.sequence)) {}
 
-  /// [depth] entries of the token at logical position `j`.
+  /// [depth] entries of the token at logical position `j` as they are stored,
+  /// widened.
   const float *row(int64_t j) {
     float *row = rows_.data() + j * view_.depth;
     if (!known_[j])
@@ -65,11 +67,14 @@ public:
     known_[j] = true;
     return row;
   }
+  /// What they are to be multiplied with, after `row(j)`.
+  float factor(int64_t j) const { return factors_[j]; }
 
 private:
-  void load(int64_t j, float *row) const {
+  void load(int64_t j, float *row) {
     int64_t pageSize = problem_.spec.pageSize;
     int64_t page = problem_.physicalPage(item_.sequence, j / pageSize);
+    factors_[j] = view_.factor(page, j % pageSize, item_.kvHead);
     int64_t offset = view_.rowOffset(page, j % pageSize, item_.kvHead);
     if (view_.shape.hasContiguousRows())
       return loadElements(view_.type, view_.data, offset, view_.depth, row);
@@ -81,7 +86,7 @@ private:
   const Problem &problem_;
   const PoolView &view_;
   const WorkItem &item_;
-  std::vector<float> rows_;
+  std::vector<float> rows_, factors_;
   std::vector<bool> known_;
 };
 
@@ -132,6 +137,17 @@ private:
                  spec_.keyDim, query_.data());
     collectScores(kvLen);
     finishRow();
+    result_.queryPeak[slot_] = queryPeak();
+  }
+
+  /// |q|max / |q| of the row's query.
+  double queryPeak() const {
+    double most = 0, squares = 0;
+    for (float q : query_) {
+      most = std::max(most, std::abs(double(q)));
+      squares += double(q) * double(q);
+    }
+    return most > 0 ? most / std::sqrt(squares) : 0;
   }
 
   /// Fills `visible_`, `scores_` and `scales_` with the keys that the row
@@ -150,7 +166,7 @@ private:
         continue;
       const float *key = keys_.row(j);
       visible_.push_back(j);
-      scores_.push_back(score(key));
+      scores_.push_back(score(key, keys_.factor(j)));
       scales_.push_back(perKey * std::sqrt(keySquare(j, key)) +
                         std::abs(slope() * double(distance())));
     }
@@ -163,8 +179,9 @@ private:
   double keySquare(int64_t j, const float *key) {
     if (keySquares_.empty())
       keySquares_.assign(problem_.kvLen(item_.sequence), -1);
+    double factor = keys_.factor(j);
     if (keySquares_[j] < 0)
-      keySquares_[j] = dot<double>(key, key, spec_.keyDim);
+      keySquares_[j] = factor * factor * dot<double>(key, key, spec_.keyDim);
     return keySquares_[j];
   }
 
@@ -173,9 +190,9 @@ private:
   }
 
   /// The score of the key at `place_`, in the order of the definition.
-  Real score(const float *key) const {
+  Real score(const float *key, float factor) const {
     Real s = Real(spec_.effectiveScale()) *
-             dot<Real>(query_.data(), key, spec_.keyDim);
+             (Real(factor) * dot<Real>(query_.data(), key, spec_.keyDim));
     if (spec_.softcap > 0)
       s = Real(spec_.softcap) * std::tanh(s / Real(spec_.softcap));
     if (spec_.hasAlibi)
@@ -202,21 +219,23 @@ private:
     for (size_t i = 0; i < scores_.size(); ++i) {
       Real weight = std::exp(scores_[i] - top);
       sum += weight;
-      addValue(weight, values_.row(visible_[i]));
+      const float *value = values_.row(visible_[i]);
+      addValue(weight, value, values_.factor(visible_[i]));
       topScale_ = std::max(topScale_, scales_[i]);
       meanScale_ += double(weight) * scales_[i];
     }
     storeRow(sum, top + std::log(sum));
   }
 
-  /// accumulator += weight * value.
-  void addValue(Real weight, const float *value) {
+  /// accumulator += weight * factor * value.
+  void addValue(Real weight, const float *value, float factor) {
     float largest = 0;
+    Real product = weight * Real(factor);
     for (int64_t d = 0; d < spec_.valueDim; ++d) {
-      accumulator_[d] += weight * Real(value[d]);
+      accumulator_[d] += product * Real(value[d]);
       largest = std::max(largest, std::abs(value[d]));
     }
-    maxAbsValue_ = std::max(maxAbsValue_, double(largest));
+    maxAbsValue_ = std::max(maxAbsValue_, std::abs(double(factor)) * largest);
   }
 
   /// Writes out = accumulator / sum (0 for an empty row) and lse.
@@ -260,6 +279,7 @@ AttentionResult compute(const Problem &problem, const OracleOptions &options) {
   result.topWeight.assign(rows, 0);
   result.topScoreScale.assign(rows, 0);
   result.meanScoreScale.assign(rows, 0);
+  result.queryPeak.assign(rows, 0);
   result.numVisible.assign(rows, 0);
 
   std::vector<WorkItem> items = listItems(problem);

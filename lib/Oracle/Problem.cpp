@@ -21,7 +21,16 @@ namespace paged_attn::oracle {
 namespace {
 
 /// First key of a random stream: what the data are for.
-enum Role : uint64_t { kQuery, kKey, kValue, kPageOrder, kAlibi, kSink };
+enum Role : uint64_t {
+  kQuery,
+  kKey,
+  kValue,
+  kPageOrder,
+  kAlibi,
+  kSink,
+  kKeyScale,
+  kValueScale
+};
 
 /// Physical page of each logical page; -1 for pages that the mask hides.
 using PageLists = std::vector<std::vector<int64_t>>;
@@ -109,7 +118,54 @@ void fillValue(Buffer &buffer, ElementType type, float value) {
     return fillBits<uint32_t>(buffer, bits);
   uint16_t half;
   std::memcpy(&half, &bits, sizeof(half));
-  fillBits<uint16_t>(buffer, half);
+  if (byteWidth(type) == 2)
+    return fillBits<uint16_t>(buffer, half);
+  uint8_t byte;
+  std::memcpy(&byte, &bits, sizeof(byte));
+  fillBits<uint8_t>(buffer, byte);
+}
+
+/// Standard deviation of what a pool stores: with factors, small enough for
+/// `type` and with few saturated elements.
+double storedSigma(const ProblemSpec &spec, ElementType type, ScaleKind scale) {
+  if (scale == ScaleKind::None)
+    return spec.sigma;
+  return type == ElementType::I8 ? 40 : 1;
+}
+
+/// A factor that brings stored data back to about `spec.sigma`.
+float drawFactor(const ProblemSpec &spec, const MutablePoolView &view,
+                 Random random) {
+  double stored = storedSigma(spec, view.type, view.scaleKind);
+  return static_cast<float>(spec.sigma / stored * (0.5 + random.uniform()));
+}
+
+/// Factors of one pool; those of slots that hold no token are poisoned.
+void fillScale(Problem &problem, Buffer &buffer, const MutablePoolView &view,
+               Role role, const PageLists &lists) {
+  const ProblemSpec &spec = problem.spec;
+  float *factors = buffer.as<float>();
+  if (view.scaleKind == ScaleKind::None)
+    return;
+  if (view.scaleKind != ScaleKind::Token) {
+    for (int64_t i = 0, n = buffer.numBytes() / int64_t(sizeof(float)); i < n;
+         ++i)
+      factors[i] =
+          drawFactor(spec, view, Random{problem.seed, role, uint64_t(i)});
+    return;
+  }
+  if (spec.poison != Poison::None)
+    fillValue(buffer, ElementType::F32, spec.poisonValue);
+  for (int64_t b = 0; b < spec.batch(); ++b)
+    for (int64_t j = 0; j < spec.kvLens[b]; ++j) {
+      int64_t page = lists[b][j / spec.pageSize];
+      int64_t row = page * spec.pageSize + j % spec.pageSize;
+      for (int64_t head = 0; page >= 0 && head < spec.numKvHeads; ++head)
+        factors[row * spec.numKvHeads + head] =
+            drawFactor(spec, view,
+                       Random{problem.seed, role, uint64_t(b), uint64_t(j),
+                              uint64_t(head)});
+    }
 }
 
 /// Writes the rows of the live slots of a pool; a row's data come from
@@ -120,6 +176,7 @@ void fillPool(Problem &problem, const MutablePoolView &view, Role role,
   std::vector<int64_t> depthOffsets(view.depth); // spares a division each
   for (int64_t d = 0; d < view.depth; ++d)
     depthOffsets[d] = view.shape.depthOffset(d);
+  double sigma = storedSigma(spec, view.type, view.scaleKind);
   auto fillRow = [&](int64_t b, int64_t position, int64_t head) {
     int64_t page = lists[b][position / spec.pageSize];
     int64_t row = view.rowOffset(page, position % spec.pageSize, head);
@@ -127,7 +184,7 @@ void fillPool(Problem &problem, const MutablePoolView &view, Role role,
                   uint64_t(head)};
     for (int64_t d = 0; d < view.depth; ++d)
       storeElement(view.type, view.data, row + depthOffsets[d],
-                   random.normal() * spec.sigma);
+                   random.normal() * sigma);
   };
   auto fillPage = [&](int64_t b, int64_t page) {
     int64_t first = page * spec.pageSize;
@@ -153,8 +210,12 @@ void fillPools(Problem &problem, const PageLists &lists) {
       fillValue(problem.valuePool, spec.valueType, spec.poisonValue);
   }
   fillPool(problem, problem.mutableKeys(), kKey, lists);
-  if (spec.poolKind != PoolKind::Latent)
-    fillPool(problem, problem.mutableValues(), kValue, lists);
+  fillScale(problem, problem.keyScale, problem.mutableKeys(), kKeyScale, lists);
+  if (spec.poolKind == PoolKind::Latent)
+    return;
+  fillPool(problem, problem.mutableValues(), kValue, lists);
+  fillScale(problem, problem.valueScale, problem.mutableValues(), kValueScale,
+            lists);
 }
 
 void fillQuery(Problem &problem) {
@@ -201,6 +262,16 @@ void setShapes(Problem &problem) {
   problem.valueShape = *PoolShape::make(spec.valueLayout, extents, error);
 }
 
+/// Bytes of the factors of a pool.
+int64_t scaleBytes(const ProblemSpec &spec, ScaleKind kind) {
+  int64_t count = 1;
+  if (kind != ScaleKind::Tensor)
+    count = spec.numKvHeads;
+  if (kind == ScaleKind::Token)
+    count *= spec.pages() * spec.pageSize;
+  return count * int64_t(sizeof(float));
+}
+
 /// One buffer to allocate, if `wanted`.
 struct Request {
   Buffer &buffer;
@@ -222,6 +293,10 @@ bool allocateBuffers(Problem &problem) {
       {problem.valuePool,
        problem.valueShape.numElements() * byteWidth(spec.valueType),
        spec.poolKind == PoolKind::Separate, pool},
+      {problem.keyScale, scaleBytes(spec, spec.keyScale),
+       spec.keyScale != ScaleKind::None},
+      {problem.valueScale, scaleBytes(spec, spec.valueScale),
+       spec.valueScale != ScaleKind::None},
       {problem.pageTable, b * spec.columns() * index, dense},
       {problem.pageIndices, spec.neededPages() * index, !dense},
       {problem.pageIndptr, (b + 1) * index, !dense},
@@ -257,6 +332,10 @@ View viewOf(ProblemRef &problem, bool value) {
   view.pair = value && spec.poolKind == PoolKind::Pair ? 1 : 0;
   view.layer = view.shape.layout().hasLayer() ? spec.layer : 0;
   view.depth = value ? spec.valueDim : spec.keyDim;
+  bool ofValue = value && spec.poolKind != PoolKind::Latent;
+  view.scaleKind = ofValue ? spec.valueScale : spec.keyScale;
+  view.scale =
+      (ofValue ? problem.valueScale : problem.keyScale).template as<float>();
   return view;
 }
 

@@ -125,6 +125,29 @@ std::string checkPools(const ProblemSpec &spec) {
   return {};
 }
 
+/// Integers need factors, wide floats take none, and only pools are quantised.
+std::string checkScale(const char *name, ElementType type, ScaleKind scale) {
+  bool wide = byteWidth(type) > 1, given = scale != ScaleKind::None;
+  if ((given && wide) || (!given && type == ElementType::I8))
+    return complain(std::string(given ? "no" : "a") + " scale for " + name +
+                        " of " + toString(type),
+                    given ? "one" : "none");
+  return {};
+}
+
+std::string checkTypes(const ProblemSpec &spec) {
+  for (ElementType type : {spec.queryType, spec.outputType})
+    if (byteWidth(type) < 2)
+      return complain("query and out of f32, f16 or bf16", toString(type));
+  bool latent = spec.poolKind == PoolKind::Latent;
+  if (latent && spec.valueScale != ScaleKind::None)
+    return complain("no scale for values that keys hold", "one");
+  std::string complaint = checkScale("keys", spec.keyType, spec.keyScale);
+  if (complaint.empty() && !latent)
+    complaint = checkScale("values", spec.valueType, spec.valueScale);
+  return complaint;
+}
+
 std::string checkShapes(const ProblemSpec &spec) {
   std::string error;
   PoolExtents extents{spec.pages(), spec.pageSize, spec.numKvHeads, spec.keyDim,
@@ -226,7 +249,7 @@ int64_t ProblemSpec::pages() const {
 
 std::string ProblemSpec::validate() const {
   for (auto check : {checkScalars, checkLengths, checkStarts, checkPools,
-                     checkShapes, checkTable, checkMath}) {
+                     checkTypes, checkShapes, checkTable, checkMath}) {
     std::string complaint = check(*this);
     if (!complaint.empty())
       return complaint;
@@ -239,6 +262,9 @@ int64_t ProblemSpec::totalBytes() const {
   int64_t valueLayers = valueLayout.hasLayer() ? numLayers : 1;
   int64_t rows = saturatingProduct({pages(), pageSize, numKvHeads});
   int64_t pairs = poolKind == PoolKind::Pair ? 2 : 1;
+  auto scaleBytes = [&](ScaleKind kind) {
+    return kind == ScaleKind::Token ? saturatingProduct({rows, 4}) : 0;
+  };
   int64_t total = 0;
   for (int64_t bytes :
        {saturatingProduct({rows, keyDim, keyLayers, pairs, byteWidth(keyType)}),
@@ -246,6 +272,7 @@ int64_t ProblemSpec::totalBytes() const {
             ? saturatingProduct(
                   {rows, valueDim, valueLayers, byteWidth(valueType)})
             : 0,
+        scaleBytes(keyScale), scaleBytes(valueScale),
         saturatingProduct(
             {numTokens(), numHeads, keyDim, byteWidth(queryType)}),
         saturatingProduct(

@@ -34,12 +34,19 @@ constexpr double kOutputRoundings = 6;
 /// E5: roundings of the logarithm and of its sum with the maximum.
 constexpr double kLseRoundings = 4;
 
-/// E1: error of a score whose terms have magnitude 1.
-double scoreError(const ProblemSpec &spec) {
+/// E7: steps in the largest entry of a query that is split into two int8.
+constexpr double kInt8QuerySteps = 127 * 128;
+
+/// E1 and E7: error of a score whose terms have magnitude 1, for a query whose
+/// largest entry is `queryPeak` of its length.
+double scoreError(const ProblemSpec &spec, double queryPeak) {
   double roundings = kScoreRoundings + std::sqrt(double(spec.keyDim));
   if (spec.softcap > 0)
     roundings += kSoftcapRoundings;
-  return roundings * kUnit;
+  double error = roundings * kUnit;
+  if (spec.keyType == ElementType::I8)
+    error += 3 / std::sqrt(12.0) * queryPeak / kInt8QuerySteps;
+  return error;
 }
 
 /// Mean absolute deviation of values in [-1, 1] from their weighted mean when
@@ -57,13 +64,14 @@ Tolerance rowTolerance(const ProblemSpec &spec, const AttentionResult &expected,
   double weights = kExpEvaluations * kExp2Error; // E2
   double keys = double(expected.numVisible[row]);
   double sums = std::sqrt(keys) * kUnit; // E3
+  double scores = scoreError(spec, expected.queryPeak[row]);
   Tolerance result;
   result.f32Part = expected.maxAbsValue *
-                   (scoreError(spec) * std::min(spreading * top, 2 * mean) +
+                   (scores * std::min(spreading * top, 2 * mean) +
                     weights * spreading + 2 * sums + kOutputRoundings * kUnit);
   double magnitude = std::abs(expected.lse[row]) + std::log1p(keys);
-  result.lse = scoreError(spec) * mean + weights + sums +
-               kLseRoundings * kUnit * magnitude;
+  result.lse =
+      scores * mean + weights + sums + kLseRoundings * kUnit * magnitude;
   return result;
 }
 

@@ -114,6 +114,7 @@ void addMicrokernelStage(OpPassManager &manager,
   ConvertPagedAttnToVectorPassOptions microkernels;
   microkernels.vectorBits = options.vectorBits;
   microkernels.registers = options.registers;
+  microkernels.int8Dot = options.int8Dot;
   manager.addPass(createConvertPagedAttnToVectorPass(microkernels));
   addCleanup(manager);
   manager.addPass(createOutlineWorkPass());
@@ -167,6 +168,10 @@ struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
       *this, "tile",
       llvm::cl::desc("sizes as name=number, e.g. tile=kv-tokens=64"),
       llvm::cl::init("")};
+  Option<bool> int8Dot{
+      *this, "int8-dot",
+      llvm::cl::desc("the target has dot products of bytes (x86 vpdpbusd)"),
+      llvm::cl::init(false)};
   Option<bool> executor{
       *this, "executor",
       llvm::cl::desc("functions with work take an executor as last argument"),
@@ -194,6 +199,7 @@ buildFromText(OpPassManager &manager, StringRef text,
   options.vectorBits = parsed.vectorBits;
   options.registers = parsed.registers;
   options.executor = parsed.executor;
+  options.int8Dot = parsed.int8Dot;
   buildCpuPipeline(manager, options, Stage::LLVM);
   return success();
 }

@@ -158,6 +158,41 @@ func.func @tile_keys(%pool : tensor<?x16x8x128xbf16>, %pages : tensor<?xi32>, %h
 
 // -----
 
+// load_tile C5
+func.func @load_tile_scale_missing(%pool: tensor<?x16x8x128xi8>, %pages: tensor<?xi32>, %i: index,
+    %o: tensor<128x16xf32>) -> tensor<128x16xf32> {
+  // expected-error @+1 {{'paged_attn.load_tile' op expected scale for pool of 'i8', got none}}
+  %r = paged_attn.load_tile key none pool(%pool : tensor<?x16x8x128xi8>) pages(%pages : tensor<?xi32>)
+      at(%i, %i) range(%i, %i) outs(%o : tensor<128x16xf32>) {layout = #paged_attn.layout<"pshd">} -> tensor<128x16xf32>
+  return %r : tensor<128x16xf32>
+}
+
+// -----
+
+// load_tile C5
+func.func @load_tile_scale_of_floats(%pool: tensor<?x16x8x128xbf16>, %pages: tensor<?xi32>, %i: index,
+    %s: tensor<f32>, %o: tensor<128x16xf32>) -> tensor<128x16xf32> {
+  // expected-error @+1 {{'paged_attn.load_tile' op expected no scale for pool of 'bf16', got one}}
+  %r = paged_attn.load_tile key none pool(%pool : tensor<?x16x8x128xbf16>) pages(%pages : tensor<?xi32>)
+      at(%i, %i) range(%i, %i) scale(%s : tensor<f32>)
+      outs(%o : tensor<128x16xf32>) {layout = #paged_attn.layout<"pshd">} -> tensor<128x16xf32>
+  return %r : tensor<128x16xf32>
+}
+
+// -----
+
+// load_tile C5
+func.func @load_tile_scale_heads(%pool: tensor<?x16x8x128xi8>, %pages: tensor<?xi32>, %i: index,
+    %s: tensor<4xf32>, %o: tensor<128x16xf32>) -> tensor<128x16xf32> {
+  // expected-error @+1 {{'paged_attn.load_tile' op expected scale to have 8 KV heads like pool, got 4}}
+  %r = paged_attn.load_tile key none pool(%pool : tensor<?x16x8x128xi8>) pages(%pages : tensor<?xi32>)
+      at(%i, %i) range(%i, %i) scale(%s : tensor<4xf32>)
+      outs(%o : tensor<128x16xf32>) {layout = #paged_attn.layout<"pshd">} -> tensor<128x16xf32>
+  return %r : tensor<128x16xf32>
+}
+
+// -----
+
 // load_tile C4
 func.func @tile_mixed(%pool : tensor<?x16x8x128xbf16>, %pages : memref<?xi32>, %h : index,
     %p : index, %b : index, %e : index, %o : tensor<128x64xf32>) {

@@ -19,9 +19,11 @@ func.func @load_query(%slice : tensor<?x4x128xbf16>, %init : tensor<32x128xf32>,
 // CHECK-LABEL: func.func @load_tile
 // CHECK:         paged_attn.load_tile key boundary pool(%{{.*}} : tensor<?x16x8x128xbf16>) pages(%{{.*}} : tensor<?xi32>) at(%{{.*}}, %{{.*}}) range(%{{.*}}, %{{.*}}) outs(%{{.*}} : tensor<128x64xf32>) {layout = #paged_attn.layout<"pshd">} -> tensor<128x64xf32>
 // CHECK:         paged_attn.load_tile value none pool({{.*}}) pages({{.*}}) at({{.*}}) range({{.*}}) layer(%{{.*}}) outs(%{{.*}} : memref<8x100xf32>) {layout = #paged_attn.layout<"lphsd">}
+// CHECK:         paged_attn.load_tile value none pool({{.*}}) pages({{.*}}) at({{.*}}) range({{.*}}) layer(%{{.*}}) scale(%{{.*}} : memref<?x16x8xf32>) outs(%{{.*}} : memref<8x100xf32>) {layout = #paged_attn.layout<"lphsd">}
 func.func @load_tile(%pool : tensor<?x16x8x128xbf16>, %row : tensor<?xi32>, %head : index,
     %pos : index, %begin : index, %end : index, %init : tensor<128x64xf32>,
     %m : memref<2x?x8x16x128xf32>, %mrow : memref<?xi64>, %layer : index,
+    %m8 : memref<2x?x8x16x128xi8>, %scale : memref<?x16x8xf32>,
     %o : memref<8x100xf32>) -> tensor<128x64xf32> {
     %k = paged_attn.load_tile key boundary pool(%pool : tensor<?x16x8x128xbf16>)
         pages(%row : tensor<?xi32>) at(%head, %pos) range(%begin, %end)
@@ -29,6 +31,9 @@ func.func @load_tile(%pool : tensor<?x16x8x128xbf16>, %row : tensor<?xi32>, %hea
   paged_attn.load_tile value none pool(%m : memref<2x?x8x16x128xf32>)
       pages(%mrow : memref<?xi64>) at(%head, %pos) range(%begin, %end) layer(%layer)
       outs(%o : memref<8x100xf32>) {layout = #paged_attn.layout<"lphsd">}
+  paged_attn.load_tile value none pool(%m8 : memref<2x?x8x16x128xi8>)
+      pages(%mrow : memref<?xi64>) at(%head, %pos) range(%begin, %end) layer(%layer)
+      scale(%scale : memref<?x16x8xf32>) outs(%o : memref<8x100xf32>) {layout = #paged_attn.layout<"lphsd">}
   return %k : tensor<128x64xf32>
 }
 

@@ -216,6 +216,66 @@ std::vector<CoverageCase> mlir::paged_attn::typeCases() {
   return cases.list;
 }
 
+std::vector<CoverageCase> mlir::paged_attn::quantisedCases() {
+  Cases cases;
+  struct Pool {
+    const char *keys, *values;
+    int64_t pack = 1;
+  };
+  auto quantise = [&](const std::string &name, const char *type,
+                      std::optional<int64_t> rank, Pool pool) {
+    cases.add(name + "_" + type, [&](CoverageCase &test) {
+      KernelSpec &kernel = test.kernel;
+      kernel.keyType = kernel.valueType = type;
+      kernel.keyScaleRank = kernel.valueScaleRank = rank;
+      kernel.keyLayout = {pool.keys, pool.pack};
+      kernel.valueLayout = {pool.values, pool.pack};
+    });
+  };
+  for (const char *type : {"i8", "f8E4M3FN"}) {
+    for (Pool pool : {Pool{"phsd", "phsd"}, Pool{"phds", "pshd"}}) {
+      quantise(std::string("per_tensor_") + pool.keys, type, 0, pool);
+      quantise(std::string("per_head_") + pool.keys, type, 1, pool);
+    }
+    // Once in each mode: unread factors are NaN.
+    for (Pool pool :
+         {Pool{"phsd", "phsd"}, Pool{"phds", "phsd"}, Pool{"phds", "phds"},
+          Pool{"phds", "phds", 4}, Pool{"pshd", "pshd"},
+          Pool{"pshd", "phds", 2}, Pool{"hpsd", "hpds"}})
+      for (int i = 0; i < 2; ++i)
+        quantise(std::string("per_token_") + pool.keys + "_" + pool.values +
+                     "_" + std::to_string(pool.pack) + "_" + std::to_string(i),
+                 type, 3, pool);
+  }
+  quantise("without_scale", "f8E4M3FN", std::nullopt, {"phsd", "phsd"});
+  cases.add("window_i8", "decode", [](CoverageCase &test) {
+    test.kernel.keyType = test.kernel.valueType = "i8";
+    test.kernel.keyScaleRank = test.kernel.valueScaleRank = 3;
+    test.kernel.window = 9;
+    test.kernel.softcap = 20;
+  });
+  cases.add("only_values_i8", "mixed", [](CoverageCase &test) {
+    test.kernel.valueType = "i8";
+    test.kernel.valueScaleRank = 3;
+    test.kernel.outType = "bf16";
+  });
+  cases.add("latent_i8", "decode", [](CoverageCase &test) {
+    test.kernel.pools = Pools::Latent;
+    test.kernel.numKVHeads = 1;
+    test.kernel.keyDim = 36;
+    test.kernel.valueDim = 32;
+    test.kernel.keyType = test.kernel.valueType = "i8";
+    test.kernel.keyScaleRank = 3;
+  });
+  cases.add("pair_i8", "prefill", [](CoverageCase &test) {
+    test.kernel.pools = Pools::Pair;
+    test.kernel.keyLayout.dims = test.kernel.valueLayout.dims = "phcsd";
+    test.kernel.keyType = test.kernel.valueType = "i8";
+    test.kernel.keyScaleRank = test.kernel.valueScaleRank = 3;
+  });
+  return cases.list;
+}
+
 std::vector<CoverageCase> mlir::paged_attn::layoutCases() {
   Cases cases;
   struct Layouts {

@@ -29,14 +29,15 @@ inline std::ostream &operator<<(std::ostream &os, const CoverageCase &test) {
   return os << test.name;
 }
 
-std::vector<CoverageCase> modeCases();    ///< modes and lengths
-std::vector<CoverageCase> maskCases();    ///< causal, window, sinks, chunk
-std::vector<CoverageCase> scoreCases();   ///< softcap, ALiBi, scale, lse, ...
-std::vector<CoverageCase> headCases();    ///< MHA, GQA, MQA
-std::vector<CoverageCase> typeCases();    ///< f32, f16, bf16 and mixes
-std::vector<CoverageCase> layoutCases();  ///< layouts and kinds of pools
-std::vector<CoverageCase> pageCases();    ///< page sizes, tables, index types
-std::vector<CoverageCase> headDimCases(); ///< Dk and Dv
+std::vector<CoverageCase> modeCases();      ///< modes and lengths
+std::vector<CoverageCase> maskCases();      ///< causal, window, sinks, chunk
+std::vector<CoverageCase> scoreCases();     ///< softcap, ALiBi, scale, lse, ...
+std::vector<CoverageCase> headCases();      ///< MHA, GQA, MQA
+std::vector<CoverageCase> quantisedCases(); ///< i8, f8E4M3FN and factors
+std::vector<CoverageCase> typeCases();      ///< f32, f16, bf16 and mixes
+std::vector<CoverageCase> layoutCases();    ///< layouts and kinds of pools
+std::vector<CoverageCase> pageCases();      ///< page sizes, tables, index types
+std::vector<CoverageCase> headDimCases();   ///< Dk and Dv
 
 } // namespace mlir::paged_attn
 

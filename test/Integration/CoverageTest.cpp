@@ -58,6 +58,8 @@ INSTANTIATE_TEST_SUITE_P(Heads, Coverage, testing::ValuesIn(headCases()),
                          nameOf);
 INSTANTIATE_TEST_SUITE_P(Types, Coverage, testing::ValuesIn(typeCases()),
                          nameOf);
+INSTANTIATE_TEST_SUITE_P(Quantised, Coverage,
+                         testing::ValuesIn(quantisedCases()), nameOf);
 INSTANTIATE_TEST_SUITE_P(Layouts, Coverage, testing::ValuesIn(layoutCases()),
                          nameOf);
 INSTANTIATE_TEST_SUITE_P(Pages, Coverage, testing::ValuesIn(pageCases()),

@@ -34,9 +34,11 @@ private:
     return choices.begin()[number(0, choices.size() - 1)];
   }
   std::string pickType() { return pick<const char *>({"f32", "f16", "bf16"}); }
+  std::optional<int64_t> pickScale(const std::string &type);
 
   void drawShapes();
   void drawPools();
+  void drawQuantisation();
   void drawOptions();
   void drawLengths();
 
@@ -88,6 +90,30 @@ void Drawer::drawPools() {
   }
 }
 
+/// Rank of the factors of a pool of `type`; integers need some.
+std::optional<int64_t> Drawer::pickScale(const std::string &type) {
+  if (type != "i8" && oneIn(3))
+    return std::nullopt;
+  return pick<int64_t>({0, 1, 3});
+}
+
+void Drawer::drawQuantisation() {
+  auto draw = [&](std::string &type, std::optional<int64_t> &rank) {
+    type = pick<const char *>({"i8", "f8E4M3FN"});
+    rank = pickScale(type);
+  };
+  bool isSeparate = kernel.pools == Pools::Separate;
+  if (isSeparate && oneIn(4)) // values alone
+    return draw(kernel.valueType, kernel.valueScaleRank);
+  draw(kernel.keyType, kernel.keyScaleRank);
+  if (isSeparate && oneIn(2))
+    return draw(kernel.valueType, kernel.valueScaleRank);
+  if (isSeparate && oneIn(2))
+    return; // keys alone
+  kernel.valueType = kernel.keyType;
+  kernel.valueScaleRank = pickScale(kernel.valueType);
+}
+
 void Drawer::drawOptions() {
   kernel.csr = oneIn(3);
   kernel.causal = !oneIn(4);
@@ -132,6 +158,8 @@ Configuration Drawer::draw() {
   drawPools();
   drawOptions();
   drawLengths();
+  if (oneIn(3))
+    drawQuantisation();
   return configuration;
 }
 

@@ -150,6 +150,15 @@ std::string paged_attn_run::describe(const Configuration &configuration) {
     if (value != 0)
       os << ", " << name << " " << value;
   };
+  auto scale = [&](const char *name, std::optional<int64_t> rank) {
+    if (rank)
+      os << ", " << name << " "
+         << (*rank == 0   ? "per tensor"
+             : *rank == 1 ? "per head"
+                          : "per token");
+  };
+  scale("k_scale", kernel.keyScaleRank);
+  scale("v_scale", kernel.valueScaleRank);
   option("window", kernel.window);
   option("sink tokens", kernel.sinkTokens);
   option("chunk", kernel.chunk);

@@ -79,10 +79,17 @@ Flag<int64_t> headDim("head-dim", "head dim of queries and keys", 128);
 Flag<int64_t> valueDim("value-dim", "head dim of values (0: as head-dim)", 0);
 Flag<int64_t> pageSize("page-size", "slots of a page (tokens)", 16);
 Flag<std::string> queryType("query-type", "f32, f16 or bf16", "f32");
-Flag<std::string> kvType("kv-type", "type of keys and values", "f32");
+Flag<std::string> kvType("kv-type",
+                         "type of keys and values: f32, f16, bf16, i8 or "
+                         "f8E4M3FN",
+                         "f32");
 Flag<std::string> keyType("key-type", "type of keys (default: kv-type)", "");
 Flag<std::string> valueType("value-type", "type of values (default: kv-type)",
                             "");
+Flag<std::string> kvScale("kv-scale",
+                          "factors of pools of i8 or f8E4M3FN: none, tensor, "
+                          "head or token (default for i8: token)",
+                          "");
 Flag<std::string> outType("out-type", "type of out (default: query-type)", "");
 Flag<std::string> layout("layout",
                          "layout of the pools, e.g. pshd, pcshd or "
@@ -158,11 +165,14 @@ bool checkFlags(std::string &error) {
   oneOf(target, {"cpu"}, error);
   oneOf(mode, {"auto", "prefill", "decode", "mixed"}, error);
   oneOf(table, {"dense", "csr"}, error);
-  for (const Flag<std::string> *type : {&queryType, &kvType})
-    oneOf(*type, {"f32", "f16", "bf16"}, error);
-  for (const Flag<std::string> *type : {&keyType, &valueType, &outType})
+  oneOf(queryType, {"f32", "f16", "bf16"}, error);
+  if (!outType.empty())
+    oneOf(outType, {"f32", "f16", "bf16"}, error);
+  for (const Flag<std::string> *type : {&kvType, &keyType, &valueType})
     if (!type->empty())
-      oneOf(*type, {"f32", "f16", "bf16"}, error);
+      oneOf(*type, {"f32", "f16", "bf16", "i8", "f8E4M3FN"}, error);
+  if (!kvScale.empty())
+    oneOf(kvScale, {"none", "tensor", "head", "token"}, error);
   oneOf(indexType, {"i32", "i64"}, error);
   constexpr int64_t kMax = int64_t(1) << 40;
   inRange(batch, 1, kMaxBatch, error);
@@ -195,6 +205,15 @@ bool readLayout(const Flag<std::string> &flag, LayoutSpec &result,
   }
   result = {parsed->letters(), parsed->pack()};
   return true;
+}
+
+/// Rank of the factors of a pool of `type`.
+std::optional<int64_t> scaleRank(llvm::StringRef type) {
+  llvm::StringRef kind =
+      kvScale.empty() && type == "i8" ? "token" : llvm::StringRef(kvScale);
+  if (kind.empty() || kind == "none" || (type != "i8" && type != "f8E4M3FN"))
+    return std::nullopt;
+  return kind == "tensor" ? 0 : kind == "head" ? 1 : 3;
 }
 
 bool readKernel(KernelSpec &kernel, std::string &error) {
@@ -233,6 +252,9 @@ bool readKernel(KernelSpec &kernel, std::string &error) {
     kernel.valueType = kernel.keyType;
     kernel.valueLayout = kernel.keyLayout;
   }
+  kernel.keyScaleRank = scaleRank(kernel.keyType);
+  if (!latent)
+    kernel.valueScaleRank = scaleRank(kernel.valueType);
   return true;
 }
 

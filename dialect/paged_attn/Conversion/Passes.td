@@ -59,8 +59,10 @@ def ConvertPagedAttnToVectorPass
     Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
            "width of a native vector (bits, 128 to 512)">,
     Option<"registers", "registers", "int64_t", /*default=*/"16",
-           "vector registers of the target (16 or 32)">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+           "vector registers of the target (16 or 32)">,
+    Option<"int8Dot", "int8-dot", "bool", /*default=*/"false",
+           "scores of i8 keys in the order [d/4][slot][4] by vpdpbusd (x86)">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
     "::mlir::vector::VectorDialect"];
 }

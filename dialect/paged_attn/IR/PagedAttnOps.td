@@ -435,12 +435,14 @@ def PagedAttn_LoadQueryOp : PagedAttn_DestinationOp<"load_query"> {
   }];
 }
 
-def PagedAttn_LoadTileOp : PagedAttn_DestinationOp<"load_tile"> {
+def PagedAttn_LoadTileOp : PagedAttn_DestinationOp<"load_tile", [AttrSizedOperandSegments]> {
   let summary = "reads the keys or values of W consecutive positions";
   let description = [{
     Reads positions [pos, pos + W) of one sequence and KV head through
     `pages` [n], the sequence's row of the page table, and widens them to f32.
-    A key tile is [Dk, W] (keys are columns), a value tile [W, Dv].
+    A key tile is [Dk, W] (keys are columns), a value tile [W, Dv]. With
+    `scale` every entry is multiplied by the factor of its pool, KV head, or
+    token and KV head.
 
     `none` promises that the whole tile lies in [begin, end). With `boundary`
     only pages that hold a position in [begin, end) are touched; outside it a
@@ -451,6 +453,7 @@ def PagedAttn_LoadTileOp : PagedAttn_DestinationOp<"load_tile"> {
     - (C2) a key tile is [D, W] with the pool's head dim D; a value tile [W, Dv] with Dv at most D; both are static
     - (C3) W is a multiple of the page size, or divides it
     - (C4) all operands are tensors with one result, or all are memrefs without results
+    - (C5) an integer pool needs `scale`, a float pool of 16 bits and more takes none; it is one, [Hkv] or [P, S, Hkv] like the pool
 
     Example:
     ```mlir
@@ -469,12 +472,14 @@ def PagedAttn_LoadTileOp : PagedAttn_DestinationOp<"load_tile"> {
     Index:$begin,
     Index:$end,
     Optional<Index>:$layer,
+    Optional<PagedAttn_Scales>:$scale,
     PagedAttn_F32Buffer<2, "[D, W] or [W, D]">:$out,
     PagedAttn_LayoutAttr:$layout);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $part $mask_kind `pool` `(` $pool `:` type($pool) `)` `pages` `(` $pages `:` type($pages) `)`
     `at` `(` $head `,` $pos `)` `range` `(` $begin `,` $end `)` (`layer` `(` $layer^ `)`)?
+    (`scale` `(` $scale^ `:` type($scale) `)`)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
   let hasVerifier = 1;

@@ -17,9 +17,8 @@
 
 namespace paged_attn::oracle {
 
-/// Storage type of a tensor element. A further type (i8, f8E4M3FN) is one
-/// enumerator here and one case in each function of ElementType.cpp.
-enum class ElementType : uint8_t { F32, F16, BF16 };
+/// Storage type of a tensor element; only pools hold I8 and E4M3.
+enum class ElementType : uint8_t { F32, F16, BF16, I8, E4M3 };
 
 /// Integer type of page tables, lengths and query starts.
 enum class IndexType : uint8_t { I32, I64 };
@@ -28,7 +27,8 @@ enum class IndexType : uint8_t { I32, I64 };
 int64_t byteWidth(ElementType type);
 int64_t byteWidth(IndexType type);
 
-/// Name as MLIR spells it: "f32", "f16", "bf16", "i32", "i64"; never null.
+/// Name as MLIR spells it: "f32", "f16", "bf16", "i8", "f8E4M3FN", "i32",
+/// "i64"; never null.
 const char *toString(ElementType type);
 const char *toString(IndexType type);
 
@@ -48,16 +48,23 @@ uint16_t toBF16Bits(double value);
 /// The value of bfloat16 `bits`, exact.
 float fromBF16Bits(uint16_t bits);
 
+/// Bits of the f8E4M3FN nearest to `value`, ties to even; magnitudes above 448
+/// become 448, a NaN stays one (0x7f with its sign).
+uint8_t toE4M3Bits(double value);
+/// The value of f8E4M3FN `bits`, exact.
+float fromE4M3Bits(uint8_t bits);
+
 /// `value` rounded to `type` and back.
 double roundTo(ElementType type, double value);
 
 /// Distance from |value| to the next larger number of `type` (one unit in the
-/// last place); subnormal spacing near zero. `value` must be finite.
+/// last place); subnormal spacing near zero; 1 for I8. `value` must be finite.
 double ulp(ElementType type, double value);
 
 /// Element `index` of an array of `type` at `base` (need not be aligned).
 float loadElement(ElementType type, const void *base, int64_t index);
-/// Stores `value`, rounded to nearest even, as element `index`.
+/// Stores `value`, rounded to nearest even, as element `index`. I8 saturates;
+/// a NaN becomes its largest number.
 void storeElement(ElementType type, void *base, int64_t index, double value);
 
 /// Widens `count` elements of `type`, starting with element `first` of

@@ -47,6 +47,9 @@ struct AttentionResult {
   /// [T, Hq] largest and mean (by weight) magnitude of a score's terms,
   /// |scale| |q| |k_j| + |slope| |j - p|, over the visible keys and the sink.
   std::vector<double> topScoreScale, meanScoreScale;
+  /// [T, Hq] share of the largest entry in the length of the query, |q|max /
+  /// |q|; 0 without a query.
+  std::vector<double> queryPeak;
   std::vector<int64_t> numVisible; ///< [T, Hq] visible keys
   double maxAbsValue = 0;          ///< largest |v| of any visible key
 };

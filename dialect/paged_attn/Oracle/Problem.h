@@ -25,10 +25,27 @@ struct PoolViewOf {
   int64_t pair = 0;  ///< 0 key, 1 value; 0 without c
   int64_t layer = 0; ///< 0 without l
   int64_t depth = 0; ///< entries of a row; below the pool's D for latent values
+  ScaleKind scaleKind = ScaleKind::None;
+  const float *scale = nullptr; ///< factors of a quantised pool
 
   /// Offset, in elements, of entry 0 of the row of a token and KV head.
   int64_t rowOffset(int64_t page, int64_t slot, int64_t head) const {
     return shape.rowOffset({page, slot, head, pair, layer});
+  }
+  /// Factor of the row of a token and KV head; 1 without scales.
+  float factor(int64_t page, int64_t slot, int64_t head) const {
+    const PoolExtents &extents = shape.extents();
+    switch (scaleKind) {
+    case ScaleKind::None:
+      return 1;
+    case ScaleKind::Tensor:
+      return scale[0];
+    case ScaleKind::Head:
+      return scale[head];
+    case ScaleKind::Token:
+      return scale[(page * extents.slots + slot) * extents.heads + head];
+    }
+    return 1;
   }
 };
 using PoolView = PoolViewOf<const void>;
@@ -43,6 +60,8 @@ struct Problem {
   Buffer query;       ///< [T, Hq, Dk] of queryType
   Buffer keyPool;     ///< keyShape of keyType; the only pool unless Separate
   Buffer valuePool;   ///< valueShape of valueType; Separate only
+  Buffer keyScale;    ///< [], [Hkv] or [P, S, Hkv] f32; as spec.keyScale says
+  Buffer valueScale;  ///< the same of values
   Buffer pageTable;   ///< [B, N] of indexType; Dense only
   Buffer pageIndices; ///< [nnz] of indexType; Csr only
   Buffer pageIndptr;  ///< [B + 1] of indexType; Csr only

@@ -30,6 +30,14 @@ enum class PoolKind : uint8_t {
   Latent,   ///< one key pool; the value is the first Dv entries of the key
 };
 
+/// What the factors of a quantised pool belong to.
+enum class ScaleKind : uint8_t {
+  None,
+  Tensor, ///< one factor
+  Head,   ///< [Hkv]
+  Token,  ///< [P, S, Hkv]
+};
+
 /// How logical pages find physical pages.
 enum class TableKind : uint8_t {
   Dense, ///< page_table [B, N]
@@ -81,6 +89,8 @@ struct ProblemSpec {
   ElementType keyType = ElementType::F32;
   ElementType valueType = ElementType::F32;
   ElementType outputType = ElementType::F32;
+  ScaleKind keyScale = ScaleKind::None;   ///< of keys, also latent values
+  ScaleKind valueScale = ScaleKind::None; ///< of values; not for Latent
   PoolKind poolKind = PoolKind::Separate;
   PoolLayout keyLayout;   ///< of the only pool when there is one
   PoolLayout valueLayout; ///< read for `PoolKind::Separate` only

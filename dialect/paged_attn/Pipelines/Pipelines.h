@@ -73,6 +73,7 @@ struct CpuPipelineOptions {
   int64_t cores = 0;        ///< that work items should keep busy, 0: unknown
   int64_t l1KiB = 32;       ///< data cache of a core
   int64_t l2KiB = 0;        ///< second-level cache of a core, 0: unknown
+  bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 

@@ -71,7 +71,7 @@ def TilePass : Pass<"paged-attn-tile"> {
     Option<"l1KiB", "l1-kib", "int64_t", /*default=*/"32",
            "data cache of a core, for kv-tokens=0 (KiB)">,
     Option<"l2KiB", "l2-kib", "int64_t", /*default=*/"0",
-           "second-level cache of a core, for query-tokens=0 (KiB; 0: unknown, 128 rows)">];
+           "second-level cache of a core, for query-tokens=0 (KiB; 0: unknown, 384 rows)">];
   let dependentDialects = ["::mlir::affine::AffineDialect",
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",

@@ -10,6 +10,7 @@
 #include "TileOps.h"
 
 #include "../../Transforms/IndexMath.h"
+#include "../PageAccess.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -89,6 +90,7 @@ private:
   Value loadChunk(OpBuilder &builder, Value chunk, Value tile);
   Value packSlice(OpBuilder &builder, Value page, Value firstSlot,
                   Value tileSlot, int64_t packIndex, Value tile);
+  Value chunkScale(OpBuilder &builder, Value page, Value firstSlot);
   Value zeroRows(Value tile, Value from, Value to);
 
   RewriterBase &rewriter;
@@ -104,10 +106,6 @@ private:
 } // namespace
 
 LogicalResult TileLoader::check() {
-  if (!isa<FloatType>(shape.elementType) ||
-      shape.elementType.getIntOrFloatBitWidth() < 16)
-    return op.emitOpError("expected a pool of f32, f16 or bf16, got ")
-           << shape.elementType << " (not lowered to linalg)";
   if (dim % op.getLayout().getPack())
     return op.emitOpError("expected a head dim that is a multiple of the pack ")
            << op.getLayout().getPack() << ", got " << dim;
@@ -175,6 +173,24 @@ Value TileLoader::loadChunk(OpBuilder &builder, Value chunk, Value tile) {
   return tile;
 }
 
+/// The factor of a chunk's entries, or one per slot [slots]; null without.
+Value TileLoader::chunkScale(OpBuilder &builder, Value page, Value firstSlot) {
+  Value scale = op.getScale();
+  if (!scale)
+    return {};
+  int64_t rank = cast<ShapedType>(scale.getType()).getRank();
+  if (rank == 3) {
+    LinalgMath linalg(builder, loc);
+    return linalg.extract(
+        scale, {page, getAsOpFoldResult(firstSlot), op.getHead()},
+        {linalg.index(1), linalg.index(slots), linalg.index(1)}, {slots});
+  }
+  SmallVector<Value> head;
+  if (rank == 1)
+    head.push_back(op.getHead());
+  return tensor::ExtractOp::create(builder, loc, scale, head);
+}
+
 /// Elements packIndex, packIndex + pack, ... of the head dim.
 Value TileLoader::packSlice(OpBuilder &builder, Value page, Value firstSlot,
                             Value tileSlot, int64_t packIndex, Value tile) {
@@ -226,17 +242,26 @@ Value TileLoader::packSlice(OpBuilder &builder, Value page, Value firstSlot,
   bool sameOrder = layout.isTransposed() == isKey;
   SmallVector<int64_t> straight{0, 1}, swapped{1, 0};
   // Loops follow the source: contiguous reads, a transposing write.
-  SmallVector<AffineMap> maps{
-      builder.getMultiDimIdentityMap(2),
-      AffineMap::getPermutationMap(sameOrder ? straight : swapped,
-                                   builder.getContext())};
+  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
+  SmallVector<Value> inputs{source};
+  Value scale = chunkScale(builder, page, firstSlot);
+  if (scale && isa<ShapedType>(scale.getType())) {
+    unsigned slotDim = layout.isTransposed() ? 1 : 0;
+    maps.push_back(AffineMap::get(2, 0, builder.getAffineDimExpr(slotDim)));
+    inputs.push_back(scale);
+  }
+  maps.push_back(AffineMap::getPermutationMap(sameOrder ? straight : swapped,
+                                              builder.getContext()));
   auto widen = [&](OpBuilder &nested, Location loc, ValueRange args) {
-    Value wide = emitFloatCast(nested, loc, args[0], nested.getF32Type());
+    Value wide = Emitter(loc, nested).toF32(args[0]);
+    if (scale)
+      wide = arith::MulFOp::create(nested, loc, wide,
+                                   inputs.size() > 1 ? args[1] : scale);
     linalg::YieldOp::create(nested, loc, wide);
   };
   SmallVector<utils::IteratorType> iterators(2, utils::IteratorType::parallel);
   Value packed =
-      linalg::GenericOp::create(builder, loc, target.getType(), source, target,
+      linalg::GenericOp::create(builder, loc, target.getType(), inputs, target,
                                 maps, iterators, widen)
           .getResult(0);
   return tensor::InsertSliceOp::create(builder, loc, packed, tile, outOffsets,

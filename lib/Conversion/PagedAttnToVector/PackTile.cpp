@@ -8,11 +8,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "TilePages.h"
+#include "Widen.h"
 
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::paged_attn;
+
+constexpr int64_t kLineBytes = 64;
 
 namespace {
 
@@ -27,6 +30,10 @@ public:
 
 private:
   void packChunk(Value chunk);
+  void prefetchPage(Value view);
+  Value loadRow(Value view, Value slot, Value d, int64_t width, Value key);
+  SmallVector<Value> loadSlots(Value view, Value group, Value slot,
+                               int64_t width, Value firstKey);
   void packTransposedPage(Value view, Value firstKey);
   void packPlainPage(Value view, Value firstKey);
   void copyRows(Value view, Value firstKey);
@@ -38,18 +45,51 @@ private:
   LoadTileOp op;
   TilePages pages;
   bool isKey;
+  Value scales; ///< [W]; null without
 };
 
 } // namespace
 
 void TilePacker::emit() {
+  scales = emitTileScales(b, op, pages);
   auto [first, last] = pages.usedChunks();
   b.loopBy(first, last, 1, [&](Value chunk) { packChunk(chunk); });
   if (!isKey && op.getMaskKind() == MaskKind::Boundary)
     zeroOutside();
 }
 
+/// Requests every line of a page: it arrives while this tile is worked on.
+void TilePacker::prefetchPage(Value view) {
+  auto type = cast<MemRefType>(view.getType());
+  int64_t perLine =
+      kLineBytes * 8 / type.getElementType().getIntOrFloatBitWidth();
+  b.loopBy(b.index(0), b.index(type.getDimSize(0)), 1, [&](Value row) {
+    b.loopBy(b.index(0), b.index(type.getDimSize(1)), perLine,
+             [&](Value column) { b.prefetch(view, {row, column}); });
+  });
+}
+
+/// `width` entries from `d` on of the slot whose key is `key`, dequantised.
+Value TilePacker::loadRow(Value view, Value slot, Value d, int64_t width,
+                          Value key) {
+  Value row = b.loadVector(view, {slot, d}, width);
+  return scales ? b.mulF(row, b.loadSplat(scales, key, width)) : row;
+}
+
+/// TilePages::loadSlots, dequantised.
+SmallVector<Value> TilePacker::loadSlots(Value view, Value group, Value slot,
+                                         int64_t width, Value firstKey) {
+  SmallVector<Value> entries = pages.loadSlots(view, group, slot, width);
+  if (!scales)
+    return entries;
+  Value factors = b.loadVector(scales, b.add(firstKey, slot), width);
+  for (Value &entry : entries)
+    entry = b.mulF(entry, factors);
+  return entries;
+}
+
 void TilePacker::packChunk(Value chunk) {
+  prefetchPage(pages.laterView(chunk));
   Value view = pages.view(chunk);
   Value firstKey = b.mul(chunk, b.index(pages.numSlots()));
   if (pages.isTransposed())
@@ -67,7 +107,7 @@ void TilePacker::packTransposedPage(Value view, Value firstKey) {
       for (Piece piece : cutIntoPieces(0, slots, b.lanes())) {
         Value slot = b.index(piece.offset);
         SmallVector<Value> entries =
-            pages.loadSlots(view, group, slot, piece.width);
+            loadSlots(view, group, slot, piece.width, firstKey);
         for (auto [k, entry] : llvm::enumerate(entries))
           b.storeVector(entry, op.getOut(),
                         {b.at(row, k), b.add(firstKey, slot)});
@@ -85,7 +125,7 @@ void TilePacker::packTransposedPage(Value view, Value firstKey) {
       for (int64_t i = 0; i < count; i += packs) {
         Value group = b.div(b.at(d, i), b.index(packs));
         llvm::append_range(rows,
-                           pages.loadSlots(view, group, slot, piece.width));
+                           loadSlots(view, group, slot, piece.width, firstKey));
       }
       int64_t size = llvm::PowerOf2Ceil(std::max(count, piece.width));
       for (Value &row : rows)
@@ -121,8 +161,8 @@ void TilePacker::copyRows(Value view, Value firstKey) {
     Value key = b.add(firstKey, slot);
     for (Piece piece : pieces) {
       Value column = b.index(piece.offset);
-      b.storeVector(b.loadVector(view, {slot, column}, piece.width),
-                    op.getOut(), {key, column});
+      b.storeVector(loadRow(view, slot, column, piece.width, key), op.getOut(),
+                    {key, column});
     }
   });
 }
@@ -133,8 +173,9 @@ void TilePacker::transposeBlock(Value view, Value slot, int64_t numSlots,
   int64_t size = std::max(numSlots, width); // both are powers of two
   SmallVector<Value> rows;
   for (int64_t i = 0; i < numSlots; ++i)
-    rows.push_back(
-        b.slice(b.loadVector(view, {b.at(slot, i), d}, width), 0, size));
+    rows.push_back(b.slice(
+        loadRow(view, b.at(slot, i), d, width, b.add(firstKey, b.at(slot, i))),
+        0, size));
   rows.append(size - numSlots, b.splat(0.0f, size));
   b.transpose(rows);
   for (int64_t i = 0; i < width; ++i)

@@ -12,9 +12,11 @@
 #include "TilePages.h"
 #include "Update.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::paged_attn {
@@ -47,6 +49,7 @@ struct ConvertPagedAttnToVectorPass
         op->emitOpError("expected memrefs, got tensors (bufferize first)");
         return signalPassFailure();
       }
+    int8Queries.clear();
     // Updates first: they take the loads that they read through along.
     SmallPtrSet<Operation *, 16> erased;
     for (Operation *op : ops)
@@ -76,7 +79,7 @@ private:
       return;
     }
     TileReads reads = findTileReads(op);
-    emitStreamUpdate(builder, op, reads);
+    emitStreamUpdate(builder, op, reads, findInt8Query(op, reads));
     op.erase();
     for (LoadTileOp load : {reads.keys, reads.values}) {
       if (!load)
@@ -86,6 +89,25 @@ private:
       load.erase();
       eraseBuffer(buffer);
     }
+  }
+
+  /// The query of `op` for dot products of bytes, split once behind its
+  /// load_query; null where the target or the keys do not take them.
+  const Int8Query *findInt8Query(OnlineUpdateOp op, TileReads reads) {
+    if (!int8Dot || !reads.keys || !isInt8DotTile(reads.keys, target()))
+      return nullptr;
+    Value query = op.getQuery();
+    if (int8Queries.contains(query))
+      return &int8Queries[query];
+    for (Operation *user : query.getUsers()) {
+      auto load = dyn_cast<LoadQueryOp>(user);
+      if (!load || load.getOut() != query)
+        continue;
+      VectorBuilder builder(load, target());
+      builder.setInsertionPointAfter(load);
+      return &(int8Queries[query] = emitInt8Query(builder, query));
+    }
+    return nullptr;
   }
 
   /// A scratch buffer that nobody reads or writes any more.
@@ -106,5 +128,8 @@ private:
         .Case([&](FinalizeOp op) { emitFinalize(builder, op); });
     op->erase();
   }
+
+  /// By the buffer of the query they split.
+  llvm::MapVector<Value, Int8Query> int8Queries;
 };
 } // namespace

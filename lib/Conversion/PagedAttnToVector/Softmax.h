@@ -21,6 +21,14 @@ public:
   /// Columns that a scores buffer needs: W, rounded up to whole vectors.
   int64_t numColumns() const { return llvm::alignTo(keys, b.lanes()); }
 
+  /// Factors of a quantised tile's keys and values, [W] rounded up to whole
+  /// vectors, null without: scores are multiplied by the first, the weights in
+  /// `scores` by the second.
+  void setScales(Value ofKeys, Value ofValues) {
+    keyScales = ofKeys;
+    valueScales = ofValues;
+  }
+
   /// Turns row `scoreRow` of `scores`, the products of tile row `row` with all
   /// keys, into weights 2^(x - m'), 0 for hidden keys, and brings m, l and acc
   /// of the row up to date. Hidden keys' scores may hold anything.
@@ -29,11 +37,12 @@ public:
 private:
   Value adjust(Value score, Value column, Value row, Value position);
   Value visible(Value keyPosition, Value position);
-  void moveMaximum(Value row, Value m, Value top);
+  Value moveMaximum(Value row, Value m, Value largest);
 
   VectorBuilder &b;
   OnlineUpdateOp op;
   int64_t keys; ///< W
+  Value keyScales, valueScales;
 };
 
 } // namespace mlir::paged_attn

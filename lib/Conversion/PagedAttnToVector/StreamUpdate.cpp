@@ -13,6 +13,7 @@
 #include "Softmax.h"
 #include "TilePages.h"
 #include "Update.h"
+#include "Widen.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -59,15 +60,23 @@ namespace {
 /// Emits one streaming update.
 class StreamEmitter {
 public:
-  StreamEmitter(VectorBuilder &builder, OnlineUpdateOp op, TileReads reads)
-      : b(builder), op(op), softmax(builder, op), rows(op.getRowBlock()),
+  StreamEmitter(VectorBuilder &builder, OnlineUpdateOp op, TileReads reads,
+                const Int8Query *int8Query)
+      : b(builder), op(op), softmax(builder, op), int8Query(int8Query),
+        rows(op.getRowBlock()),
         keys(cast<ShapedType>(op.getKeys().getType()).getDimSize(1)),
         keyDim(cast<ShapedType>(op.getQuery().getType()).getDimSize(1)),
         valueDim(cast<ShapedType>(op.getAcc().getType()).getDimSize(1)) {
-    if (reads.keys)
+    Value keyScales, valueScales;
+    if (reads.keys) {
       keyPages.emplace(builder, reads.keys);
-    if (reads.values)
+      keyScales = emitTileScales(builder, reads.keys, *keyPages);
+    }
+    if (reads.values) {
       valuePages.emplace(builder, reads.values);
+      valueScales = emitTileScales(builder, reads.values, *valuePages);
+    }
+    softmax.setScales(keyScales, valueScales);
   }
 
   void emit();
@@ -98,6 +107,7 @@ private:
   VectorBuilder &b;
   OnlineUpdateOp op;
   Softmax softmax;
+  const Int8Query *int8Query;
   int64_t rows, keys, keyDim, valueDim;
   std::optional<TilePages> keyPages, valuePages;
   Value scores; ///< [rows, W]
@@ -195,6 +205,9 @@ void StreamEmitter::scoreChunk(Value row, Value chunk) {
 /// Scores of the transposed chunks `views`, whose first key is `firstKey`.
 void StreamEmitter::scoreSlots(Value row, ArrayRef<Value> views,
                                ArrayRef<Value> later, Value firstKey) {
+  if (int8Query)
+    return emitInt8Scores(b, *int8Query, row, rows, *keyPages,
+                          {views, later, firstKey}, scores);
   int64_t slots = keyPages->numSlots(), pack = keyPages->pack();
   SmallVector<Piece> pieces = cutIntoPieces(0, slots, b.lanes());
   int64_t bytes = keyPages->elementType().getIntOrFloatBitWidth() / 8;
@@ -346,6 +359,6 @@ SmallVector<Value> StreamEmitter::addUsedSlots(RowBlock weights,
 }
 
 void paged_attn::emitStreamUpdate(VectorBuilder &builder, OnlineUpdateOp op,
-                                  TileReads reads) {
-  StreamEmitter(builder, op, reads).emit();
+                                  TileReads reads, const Int8Query *int8Query) {
+  StreamEmitter(builder, op, reads, int8Query).emit();
 }

@@ -47,12 +47,17 @@ Value TilePages::pageOf(Value position) {
   return b.loadIndex(op.getPages(), logical);
 }
 
-Value TilePages::view(Value chunk) {
+Slot TilePages::firstSlotOf(Value chunk) {
   Value position = b.add(op.getPos(), b.mul(chunk, b.index(slots)));
   Value firstSlot = slots == shape.pageSize
                         ? b.index(0)
                         : b.rem(position, b.index(shape.pageSize));
-  return viewOf(pageOf(position), firstSlot);
+  return {pageOf(position), firstSlot};
+}
+
+Value TilePages::view(Value chunk) {
+  Slot first = firstSlotOf(chunk);
+  return viewOf(first.page, first.slot);
 }
 
 Value TilePages::laterView(Value chunk) {

@@ -35,6 +35,8 @@ public:
   /// The same in chunks.
   std::pair<Value, Value> usedChunks();
 
+  /// Where chunk `chunk` starts.
+  Slot firstSlotOf(Value chunk);
   /// Chunk `chunk`: [slots, D], or transposed [D / pack, slots * pack].
   Value view(Value chunk);
   /// The chunk one tile later, or the last one that holds a position below

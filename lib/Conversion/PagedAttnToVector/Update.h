@@ -11,7 +11,7 @@
 #ifndef LIB_CONVERSION_PAGEDATTNTOVECTOR_UPDATE_H
 #define LIB_CONVERSION_PAGEDATTNTOVECTOR_UPDATE_H
 
-#include "VectorBuilder.h"
+#include "Int8Dot.h"
 
 namespace mlir::paged_attn {
 
@@ -30,8 +30,10 @@ bool isStreaming(OnlineUpdateOp op);
 /// nobody else reads, in an order that pages can be used in.
 TileReads findTileReads(OnlineUpdateOp op);
 
+/// `int8Query` is the query of `op` for keys that isInt8DotTile holds for;
+/// null otherwise.
 void emitStreamUpdate(VectorBuilder &builder, OnlineUpdateOp op,
-                      TileReads reads);
+                      TileReads reads, const Int8Query *int8Query);
 void emitBlockUpdate(VectorBuilder &builder, OnlineUpdateOp op);
 
 } // namespace mlir::paged_attn

@@ -8,6 +8,8 @@
 
 #include "VectorBuilder.h"
 
+#include "Widen.h"
+
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -27,9 +29,7 @@ Value VectorBuilder::loadVector(Value memref, ValueRange indices,
   Type element = cast<MemRefType>(memref.getType()).getElementType();
   Value loaded = vector::LoadOp::create(*this, VectorType::get(width, element),
                                         memref, indices);
-  if (element.isF32())
-    return loaded;
-  return arith::ExtFOp::create(*this, vectorOf(width), loaded);
+  return widenVector(*this, loaded);
 }
 
 void VectorBuilder::storeVector(Value vector, Value memref,

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Level 3b. What the microkernels are written with: f32 vectors of at most the
-// native width, loaded from and stored to memrefs of any float type, reduced
+// native width, loaded from memrefs of any stored type, reduced
 // and transposed by shuffles.
 //
 //===----------------------------------------------------------------------===//

@@ -347,9 +347,10 @@ Value RowTileEmitter::loadTile(OpBuilder &builder, Part part, MaskKind kind,
   LayoutAttr layout = isKey || !op.getValues() ? op.getKeyLayout()
                                                : op.getValueLayoutOrDefault();
   Value pool = isKey ? op.getKeys() : op.getValuePool();
+  Value scale = isKey || op.isLatent() ? op.getKeyScale() : op.getValueScale();
   return LoadTileOp::create(builder, loc, out.getType(), part, kind, pool,
                             pages, tile.kvHead, pos, begin, end, op.getLayer(),
-                            out, layout)
+                            scale, out, layout)
       .getResult(0);
 }
 

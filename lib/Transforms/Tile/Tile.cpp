@@ -47,13 +47,6 @@ static LogicalResult checkTileable(AttentionOp op) {
   if (op.getBias())
     return op.emitOpError("expected no bias on the tiled path, got one "
                           "(convert-paged-attn-to-loops lowers it)");
-  for (Value pool : {Value(op.getKeys()), op.getValuePool()})
-    if (!getElementTypeOrSelf(pool).isF32() &&
-        !isa<Float16Type, BFloat16Type>(getElementTypeOrSelf(pool)))
-      return op.emitOpError("expected pools of f32, f16 or bf16 on the tiled "
-                            "path, got ")
-             << getElementTypeOrSelf(pool)
-             << " (convert-paged-attn-to-loops lowers it)";
   std::pair<StringRef, int64_t> sizes[] = {
       {"a static number of query heads", op.getNumQueryHeads()},
       {"a static number of KV heads", op.getNumKVHeads()},
