@@ -10,6 +10,7 @@
 
 #include "Backends.h"
 #include "Expand.h"
+#include "OptimizeAndWrite.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -30,9 +31,11 @@ createMachine(const TargetInfo &info, std::string &error) {
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
+  llvm::TargetOptions options;
+  options.MCOptions.AsmVerbose = true; // assembly marks what is spilled
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, info.cpu, info.features, llvm::TargetOptions(), llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, info.cpu, info.features, options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
   if (!machine)
     error = "cannot generate code for " + info.triple;
   return machine;
@@ -81,14 +84,10 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 }
 
 std::optional<std::string>
-mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
-                                  CodeKind kind, std::string &error) {
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(info, error);
-  if (!machine)
-    return std::nullopt;
-  setTarget(module, info, *machine);
-  expandMissing(module, info);
-  optimize(module, *machine);
+mlir::paged_attn::optimizeAndWrite(llvm::Module &module,
+                                   llvm::TargetMachine &machine, CodeKind kind,
+                                   std::string &error) {
+  optimize(module, machine);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream os(bytes);
   if (kind == CodeKind::LLVMIR) {
@@ -99,10 +98,22 @@ mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
   llvm::CodeGenFileType type = kind == CodeKind::Assembly
                                    ? llvm::CodeGenFileType::AssemblyFile
                                    : llvm::CodeGenFileType::ObjectFile;
-  if (machine->addPassesToEmitFile(passes, os, nullptr, type)) {
-    error = "cannot write this kind of file for " + info.triple;
+  if (machine.addPassesToEmitFile(passes, os, nullptr, type)) {
+    error =
+        "cannot write this kind of file for " + machine.getTargetTriple().str();
     return std::nullopt;
   }
   passes.run(module);
   return std::string(bytes.begin(), bytes.end());
+}
+
+std::optional<std::string>
+mlir::paged_attn::optimizeAndEmit(llvm::Module &module, const TargetInfo &info,
+                                  CodeKind kind, std::string &error) {
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(info, error);
+  if (!machine)
+    return std::nullopt;
+  setTarget(module, info, *machine);
+  expandMissing(module, info);
+  return optimizeAndWrite(module, *machine, kind, error);
 }

@@ -60,7 +60,7 @@ func.func @decode_window_sinks(%q: tensor<4x8x64xf32>, %k: tensor<?x16x8x64xf32>
 // CHECK:         scf.forall (%{{.*}}, %{{.*}}) in (%{{.*}}, 8)
 // CHECK:           scf.while
 // CHECK:           paged_attn.load_query
-// CHECK-SAME:        tensor<384x128xf32>
+// CHECK-SAME:        tensor<128x128xf32>
 // CHECK:           paged_attn.online_update none
 // CHECK-SAME:        row_block = 8
 // CHECK:           paged_attn.finalize
@@ -83,7 +83,7 @@ func.func @prefill_ragged(%q: tensor<?x32x128xf32>, %k: tensor<?x16x8x128xf32>, 
 // CHECK-SAME:          tensor<32x128xf32>
 // CHECK:           } else {
 // CHECK:             paged_attn.load_query
-// CHECK-SAME:          tensor<384x128xf32>
+// CHECK-SAME:          tensor<128x128xf32>
 func.func @mixed(%q: tensor<?x32x128xf32>, %k: tensor<?x16x8x128xf32>, %v: tensor<?x16x8x128xf32>,
     %t: tensor<?x?xi32>, %l: tensor<?xi32>, %s: tensor<?xi32>, %o: tensor<?x32x128xf32>) -> tensor<?x32x128xf32> {
   %0 = paged_attn.attention mixed query(%q : tensor<?x32x128xf32>) keys(%k : tensor<?x16x8x128xf32>)

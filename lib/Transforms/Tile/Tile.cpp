@@ -211,6 +211,12 @@ struct TileMixed final : public TilePattern {
           Value row = math.add(tile.sequence.firstRow, tile.token);
           OutSlice slice =
               extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+          if (decode.tokens == prefill.tokens) { // one tile serves both
+            insertRowsInParallel(nested, op,
+                                 emitRowTile(nested, op, tile, prefill, slice),
+                                 outs, row, tile.numTokens, kvHead);
+            return;
+          }
           Value decodes =
               math.compare(arith::CmpIPredicate::sle, tile.sequence.numRows,
                            math.constant(decode.tokens));

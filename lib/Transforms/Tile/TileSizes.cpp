@@ -17,19 +17,14 @@ using namespace mlir::paged_attn;
 /// vectors, or two blocks of 4 rows times four, fill 16 of 32 registers.
 constexpr int64_t kRowBlock = 8;
 /// Rows of a prefill tile whose target is not known: packing a KV tile costs
-/// about as much as 6 to 16 rows of it, so that 384 rows keep it at a few
-/// hundredths.
-constexpr int64_t kPrefillRows = 384;
-/// Prefill rows come in blocks of 6 (microkernels) or 8 (linalg).
-constexpr int64_t kPrefillRowMultiple = 24;
-/// Rows to choose from by the L2 cache.
-constexpr int64_t kRowChoices[] = {kPrefillRows, 288, 192, 144, 96, 72, 48, 24};
-/// Part of the L2 cache that a tile may take, in 16ths: 384 rows of head dim
-/// 128 in 1 MiB, the best there.
-constexpr int64_t kCacheShare = 9;
-/// With more cores than this, tiles of more than kRowsForMany rows would leave
-/// some of them idle on prompts of some hundred tokens.
-constexpr int64_t kFewCores = 8, kRowsForMany = 144;
+/// about as much as 16 rows of it, so that 128 rows keep it near a tenth.
+constexpr int64_t kPrefillRows = 128;
+/// Rows to choose from by the L2 cache: multiples of 8, and of 6 for the
+/// register blocks of the microkernels (docs/Targets.md).
+constexpr int64_t kRowChoices[] = {384, 240, 192, 120, 96, 48, 24};
+/// With more cores than this, tiles of more than kPrefillRows would leave some
+/// of them idle on prompts of some hundred tokens.
+constexpr int64_t kFewCores = 8;
 /// Keys of a KV tile: four 512-bit vectors of scores per row.
 constexpr int64_t kMostKeys = 64, kLeastKeys = 16;
 /// Below this a part of a page is too small to be a tile.
@@ -67,14 +62,13 @@ static int64_t chooseKeys(AttentionOp op, int64_t requested, int64_t l1KiB) {
 }
 
 static TileSizes makeSizes(AttentionOp op, int64_t tokens, int64_t rowBlock,
-                           int64_t rowMultiple,
                            const TilePassOptions &options) {
-  int64_t rows = llvm::alignTo(tokens * op.getGroupSize(), rowMultiple);
+  int64_t rows = llvm::alignTo(tokens * op.getGroupSize(), rowBlock);
   return {tokens, rows, rowBlock,
           chooseKeys(op, options.kvTokens, options.l1KiB)};
 }
 
-/// The most rows whose query, scores and sums lie in a part of the L2 cache
+/// The most rows whose query, scores and sums lie in two thirds of the L2 cache
 /// beside a tile of keys and values (all f32).
 static int64_t choosePrefillRows(AttentionOp op,
                                  const TilePassOptions &options) {
@@ -82,11 +76,10 @@ static int64_t choosePrefillRows(AttentionOp op,
     return kPrefillRows;
   int64_t keys = chooseKeys(op, options.kvTokens, options.l1KiB);
   int64_t dims = op.getKeyDim() + op.getValueDim();
-  int64_t elements = options.l2KiB * 1024 / sizeof(float);
-  int64_t room = elements * kCacheShare / 16 - keys * dims;
+  int64_t room = options.l2KiB * 1024 / 4 * 2 / 3 - keys * dims; // elements
   for (int64_t rows : kRowChoices)
     if (rows * (dims + keys) <= room &&
-        (rows <= kRowsForMany || options.cores <= kFewCores))
+        (rows <= kPrefillRows || options.cores <= kFewCores))
       return rows;
   return *std::prev(std::end(kRowChoices));
 }
@@ -103,8 +96,7 @@ static int64_t staticQueryTokens(AttentionOp op, int64_t otherwise) {
 TileSizes paged_attn::decodeTileSizes(AttentionOp op,
                                       const TilePassOptions &options) {
   int64_t tokens = staticQueryTokens(op, options.decodeTokens);
-  int64_t rowBlock = std::min(op.getGroupSize(), kRowBlock);
-  return makeSizes(op, tokens, rowBlock, rowBlock, options);
+  return makeSizes(op, tokens, std::min(op.getGroupSize(), kRowBlock), options);
 }
 
 TileSizes paged_attn::prefillTileSizes(AttentionOp op,
@@ -116,5 +108,5 @@ TileSizes paged_attn::prefillTileSizes(AttentionOp op,
   tokens = staticQueryTokens(op, tokens);
   if (op.getMode() == Mode::Mixed) // a decoding sequence is one tile
     tokens = std::max<int64_t>(tokens, options.decodeTokens);
-  return makeSizes(op, tokens, kRowBlock, kPrefillRowMultiple, options);
+  return makeSizes(op, tokens, kRowBlock, options);
 }
