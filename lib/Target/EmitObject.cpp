@@ -31,9 +31,11 @@ createMachine(const TargetInfo &info, std::string &error) {
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
+  llvm::TargetOptions options;
+  options.MCOptions.AsmVerbose = true; // assembly marks what is spilled
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, info.cpu, info.features, llvm::TargetOptions(), llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, info.cpu, info.features, options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
   if (!machine)
     error = "cannot generate code for " + info.triple;
   return machine;

@@ -127,16 +127,56 @@ TEST(ElementType, namesRoundTrip) {
 
 TEST(ElementType, loadsAndStoresAtUnalignedPlaces) {
   for (ElementType type :
-       {ElementType::F32, ElementType::F16, ElementType::BF16}) {
+       {ElementType::F32, ElementType::F16, ElementType::BF16, ElementType::I8,
+        ElementType::E4M3}) {
     char bytes[64] = {};
-    storeElement(type, bytes + 1, 3, -1.5);
-    EXPECT_EQ(loadElement(type, bytes + 1, 3), -1.5f);
+    storeElement(type, bytes + 1, 3, -2);
+    EXPECT_EQ(loadElement(type, bytes + 1, 3), -2.0f);
     EXPECT_EQ(loadElement(type, bytes + 1, 2), 0.0f);
     EXPECT_EQ(loadElement(type, bytes + 1, 4), 0.0f);
     float row[3];
     loadElements(type, bytes + 1, 2, 3, row);
-    EXPECT_EQ(row[1], -1.5f);
+    EXPECT_EQ(row[1], -2.0f);
   }
+}
+
+/// Sign, exponent of bias 7 and mantissa of f8E4M3FN, from the definition.
+double e4m3ByRule(int bits) {
+  int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  double magnitude = exponent ? std::ldexp(8 + mantissa, exponent - 10)
+                              : std::ldexp(mantissa, -9);
+  return bits & 0x80 ? -magnitude : magnitude;
+}
+
+TEST(ElementType, e4m3HoldsEveryPattern) {
+  for (int bits = 0; bits < 256; ++bits) {
+    float value = fromE4M3Bits(static_cast<uint8_t>(bits));
+    if ((bits & 0x7f) == 0x7f) {
+      EXPECT_TRUE(std::isnan(value));
+      EXPECT_EQ(toE4M3Bits(value), bits);
+      continue;
+    }
+    ASSERT_EQ(value, e4m3ByRule(bits)) << bits;
+    ASSERT_EQ(toE4M3Bits(value), bits);
+    if ((bits & 0x7f) == 0x7e)
+      continue;
+    double next = e4m3ByRule(bits + 1), middle = (value + next) / 2;
+    int even = bits % 2 ? bits + 1 : bits;
+    ASSERT_EQ(toE4M3Bits(middle), even) << bits;
+    ASSERT_EQ(ulp(ElementType::E4M3, value), std::abs(next - value)) << bits;
+  }
+}
+
+TEST(ElementType, narrowTypesSaturate) {
+  EXPECT_EQ(roundTo(ElementType::E4M3, 1e9), 448);
+  EXPECT_EQ(roundTo(ElementType::E4M3, -464.5), -448);
+  EXPECT_EQ(
+      roundTo(ElementType::E4M3, -std::numeric_limits<double>::infinity()),
+      -448);
+  EXPECT_EQ(roundTo(ElementType::I8, 127.6), 127);
+  EXPECT_EQ(roundTo(ElementType::I8, -1e9), -128);
+  EXPECT_EQ(roundTo(ElementType::I8, 2.5), 2);
+  EXPECT_EQ(roundTo(ElementType::I8, -3.5), -4);
 }
 
 TEST(ElementType, f32RoundsOnce) {
