@@ -35,7 +35,7 @@ if ! cmp -s "$REQUIREMENTS" "$VENV/requirements.txt"; then
 fi
 
 step "python: tests of $name"
-cd "$ROOT/test/Python"
 read -r -a files <<<"${TESTS[$name]}"
+cd "$BUILD_DIR" # some packages write logs where they run
 PYTHONPATH="$BUILD_DIR/python:$ROOT/test/Python" PYTHONDONTWRITEBYTECODE=1 \
-  "$VENV/bin/python" -m pytest -q -p no:cacheprovider "${files[@]}" "$@"
+  "$VENV/bin/python" -m pytest -q -p no:cacheprovider "${files[@]/#/$ROOT/test/Python/}" "$@"
