@@ -10,14 +10,16 @@ REQUIRED=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools # MLIR, lit, FileCheck
   clang-22 lld-22
   libtbb-dev libxxhash-dev # the executor and the runtime
+  libvulkan-dev            # headers of the Vulkan driver of the runtime
   libgtest-dev             # tests
   python3-numpy            # the benchmark's driver and its test
 )
-# Faster rebuilds, formatting, benchmarks, the Python package, kernels for AArch64 run by qemu (what
-# needs them is skipped without): installed beside the others when that can be done, never a reason
-# to stop.
+# Faster rebuilds, formatting, benchmarks, the Python package, kernels for AArch64 run by qemu, a
+# Vulkan device in software and a validator of SPIR-V (what needs them is skipped without):
+# installed beside the others when that can be done, never a reason to stop.
 OPTIONAL=(ccache clang-format-22 libbenchmark-dev python3-dev python3-venv
-  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+  libvulkan1 mesa-vulkan-drivers spirv-tools)
 
 is_installed() {
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -32,6 +32,18 @@ if flags >= {"avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd"}:
     config.available_features.add("avx512")
 config.excludes = ["CMakeLists.txt", "Inputs"]
 
+# Tools and drivers that only some tests need: without them those are
+# unsupported.
+for tool in ("spirv-val", "ptxas"):
+    if shutil.which(tool):
+        config.available_features.add(tool)
+# A Vulkan device in software; %vulkan runs a command on it. Its subgroups have
+# LP_NATIVE_VECTOR_WIDTH / 32 lanes.
+LAVAPIPE = f"/usr/share/vulkan/icd.d/lvp_icd.{platform.machine()}.json"
+if os.path.exists(LAVAPIPE):
+    config.available_features.add("vulkan")
+config.substitutions.append(("%vulkan", f"env VK_ICD_FILENAMES={LAVAPIPE}"))
+
 # %mlir_lib_dir: for mlir-runner -shared-libs=.
 config.substitutions.append(("%mlir_lib_dir", config.llvm_lib_dir))
 config.substitutions.append(("%python", sys.executable))

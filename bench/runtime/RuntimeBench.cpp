@@ -8,11 +8,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "SkewedBatches.h"
 #include "paged_attn/KVCacheManager.h"
 #include "paged_attn/Plan.h"
 
 #include <algorithm>
 #include <benchmark/benchmark.h>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <random>
@@ -248,6 +250,58 @@ void AdvancePlan256(benchmark::State &state) {
   }
 }
 
+/// Makespan against the lower bound. Arguments: batch of SkewedBatches.h,
+/// workers.
+void PlanQuality(benchmark::State &state) {
+  auto [name, batch] = test::skewedBatches()[size_t(state.range(0))];
+  PlanOptions options = planOptions();
+  options.numWorkers = int32_t(state.range(1));
+  Plan balanced, whole;
+  for (auto _ : state)
+    check(buildPlan(options, batch.qLens.data(), batch.kvLens.data(),
+                    batch.count(), balanced));
+  options.splits = SplitMode::None;
+  check(buildPlan(options, batch.qLens.data(), batch.kvLens.data(),
+                  batch.count(), whole));
+  state.SetLabel(name);
+  state.counters["quality"] = balanced.quality();
+  state.counters["quality_without_cuts"] = whole.makespan / balanced.lowerBound;
+}
+
+/// What a cut costs: partial states of four query heads with 128 values each,
+/// written by one item and merged by another (fit_plan_cost.py).
+void MergePartials(benchmark::State &state) {
+  constexpr int64_t kRows = 256, kParts = 8, kGroup = 4, kDim = 128;
+  constexpr int64_t kState = kGroup * (kDim + 1); // Values and their lse.
+  std::vector<float> accumulators(kState, 0.25f), out(kRows * kGroup * kDim);
+  std::vector<float> partials(size_t(kRows * kParts * kState));
+  for (auto _ : state) {
+    for (int64_t i = 0; i < kRows * kParts; ++i)
+      std::copy(accumulators.begin(), accumulators.end(),
+                partials.begin() + i * kState);
+    for (int64_t head = 0; head < kRows * kGroup; ++head) {
+      const float *from = &partials[size_t(head / kGroup * kParts * kState +
+                                           head % kGroup * (kDim + 1))];
+      float *to = &out[size_t(head * kDim)];
+      float largest = from[kDim], sum = 0;
+      for (int64_t part = 1; part < kParts; ++part)
+        largest = std::max(largest, from[part * kState + kDim]);
+      std::fill(to, to + kDim, 0.0f);
+      for (int64_t part = 0; part < kParts; ++part) {
+        float weight = std::exp(from[part * kState + kDim] - largest);
+        sum += weight;
+        for (int64_t d = 0; d < kDim; ++d)
+          to[d] += weight * from[part * kState + d];
+      }
+      for (int64_t d = 0; d < kDim; ++d)
+        to[d] /= sum;
+    }
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kRows * kParts);
+}
+
 // Arguments: sequences, pages. From a thousand to ten million pages the cost of
 // a step must stay; 256 sequences of this length need 24,576 pages.
 BENCHMARK(DecodeStepWithCommit)
@@ -274,5 +328,9 @@ BENCHMARK(PromptThroughFullCache)
 BENCHMARK(Fork)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BuildPlan256)->Unit(benchmark::kMicrosecond);
 BENCHMARK(AdvancePlan256)->Unit(benchmark::kMicrosecond);
+BENCHMARK(PlanQuality)
+    ->ArgsProduct({{0, 1, 2, 3, 4}, {2, 16, 132}})
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(MergePartials)->Unit(benchmark::kMicrosecond);
 
 } // namespace

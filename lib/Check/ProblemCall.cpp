@@ -120,9 +120,10 @@ void mlir::paged_attn::applyStaticSizes(const FunctionInfo &function,
 // Problem -> arguments
 //===----------------------------------------------------------------------===//
 
-const FunctionInfo *mlir::paged_attn::findFunction(const CompiledKernel &kernel,
-                                                   const std::string &name) {
-  for (const FunctionInfo &function : kernel.getFunctions())
+const FunctionInfo *
+mlir::paged_attn::findFunction(const std::vector<FunctionInfo> &functions,
+                               const std::string &name) {
+  for (const FunctionInfo &function : functions)
     if (function.name == name)
       return &function;
   return nullptr;

@@ -155,7 +155,12 @@ Value Emitter::indexToF32(Value value) {
 //===----------------------------------------------------------------------===//
 
 void Emitter::loop(Value begin, Value end, function_ref<void(Value)> body) {
-  auto loop = scf::ForOp::create(*this, begin, end, index(1));
+  loop(begin, end, index(1), body);
+}
+
+void Emitter::loop(Value begin, Value end, Value step,
+                   function_ref<void(Value)> body) {
+  auto loop = scf::ForOp::create(*this, begin, end, step);
   InsertionGuard guard(*this);
   setInsertionPointToStart(loop.getBody());
   body(loop.getInductionVar());

@@ -61,6 +61,8 @@ public:
 
   /// scf.for over [begin, end) without values.
   void loop(Value begin, Value end, function_ref<void(Value)> body);
+  /// The same over begin, begin + step, ...
+  void loop(Value begin, Value end, Value step, function_ref<void(Value)> body);
   /// scf.for over [begin, end) that carries values; the body returns the next.
   SmallVector<Value>
   loop(Value begin, Value end, ValueRange inits,

@@ -79,9 +79,12 @@ mlir::paged_attn::getKernel(const CacheKey &key,
   }
   if (isOurs) {
     Outcome outcome = compile(makeRequest());
-    if (!outcome.kernel) {
+    {
       std::lock_guard<std::mutex> lock(cache.mutex);
-      cache.kernels.erase(key.get());
+      if (!outcome.kernel)
+        cache.kernels.erase(key.get());
+      else if (outcome.kernel->getReport().wasCached)
+        ++cache.info.fromDisk;
     }
     promise.set_value(std::move(outcome));
   }

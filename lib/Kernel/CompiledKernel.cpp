@@ -93,6 +93,20 @@ static bool checkSizes(const ArgumentInfo &info, const Argument &argument,
   return true;
 }
 
+bool mlir::paged_attn::checkArgument(const FunctionInfo &function,
+                                     const ArgumentInfo &info,
+                                     const Arguments &arguments,
+                                     std::string &error) {
+  auto found = arguments.find(info.name);
+  if (found == arguments.end() || info.kind == ArgumentInfo::Kind::Float) {
+    error = "expected every argument of '" + function.name +
+            "' to be an operand of its attention op, got '" + info.name + "'";
+    return false;
+  }
+  return info.kind != ArgumentInfo::Kind::Buffer ||
+         checkSizes(info, found->second, error);
+}
+
 /// Descriptor {allocated, aligned, offset, sizes, strides} of a buffer.
 static std::unique_ptr<int64_t[]> packBuffer(const Argument &argument) {
   size_t rank = argument.sizes.size();
@@ -122,15 +136,10 @@ std::optional<BoundCall> CompiledKernel::bind(const FunctionInfo &function,
   call.entry = entry->second;
   call.takesExecutor = function.takesExecutor;
   for (const ArgumentInfo &info : function.arguments) {
-    auto found = arguments.find(info.name);
-    if (found == arguments.end() || info.kind == ArgumentInfo::Kind::Float) {
-      error = "expected every argument of '" + function.name +
-              "' to be an operand of its attention op, got '" + info.name + "'";
+    if (!checkArgument(function, info, arguments, error))
       return std::nullopt;
-    }
+    auto found = arguments.find(info.name);
     if (info.kind == ArgumentInfo::Kind::Buffer) {
-      if (!checkSizes(info, found->second, error))
-        return std::nullopt;
       call.storage.push_back(packBuffer(found->second));
     } else {
       call.storage.push_back(std::make_unique<int64_t[]>(1));

@@ -8,17 +8,21 @@
 
 #include "LoweredModule.h"
 
+#include "FirstError.h"
+
 #include "paged_attn/IR/PagedAttn.h"
 #include "paged_attn/Register.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/Interfaces/CastInterfaces.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/ROCDL/ROCDLToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/IR/IRBuilder.h"
@@ -30,35 +34,6 @@ using namespace mlir::paged_attn;
 namespace {
 
 constexpr StringLiteral kWrapperPrefix = "_mlir_ciface_";
-
-/// Keeps the first error that is reported while it lives, as one line.
-class FirstError {
-public:
-  explicit FirstError(MLIRContext &context)
-      : handler(&context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
-              text.empty())
-            record(diagnostic);
-        }) {}
-
-  /// The error, or `otherwise` when none was reported.
-  std::string take(StringRef otherwise) {
-    return text.empty() ? otherwise.str() : text;
-  }
-
-private:
-  void record(Diagnostic &diagnostic) {
-    llvm::raw_string_ostream os(text);
-    if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
-      os << place.getFilename().getValue() << ":" << place.getLine() << ":"
-         << place.getColumn() << ": ";
-    os << diagnostic;
-    std::replace(text.begin(), text.end(), '\n', ' ');
-  }
-
-  std::string text;
-  ScopedDiagnosticHandler handler;
-};
 
 /// Calls `visit(operand, name)` for the operands of an attention op.
 void forEachOperand(AttentionOp op,
@@ -136,6 +111,9 @@ LoweredModule::LoweredModule() : context(MLIRContext::Threading::DISABLED) {
   paged_attn::registerAllDialects(registry);
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+  registerGPUDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
+  registerROCDLDialectTranslation(registry);
   context.appendDialectRegistry(registry);
 }
 
@@ -214,8 +192,10 @@ bool LoweredModule::lower(const CompileOptions &options, Stage stage,
   pipeline.vectorBits = options.tile.vectorBits ? options.tile.vectorBits
                                                 : options.target.vectorBits;
   pipeline.registers = options.target.registers;
-  pipeline.int8Dot = options.target.isX86() && options.target.int8Dot.paysOff();
   pipeline.cores = options.target.cores;
+  pipeline.int8Dot = options.target.isX86() && options.target.int8Dot.paysOff();
+  pipeline.l1KiB = options.target.l1Bytes / 1024;
+  pipeline.l2KiB = options.target.l2Bytes / 1024;
   PassManager toVector(&context);
   buildCpuPipeline(toVector, pipeline, std::min(stage, Stage::Vector));
   if (!run(toVector, error))

@@ -10,7 +10,7 @@
 #ifndef PAGED_ATTN_LIB_KERNEL_LOWEREDMODULE_H
 #define PAGED_ATTN_LIB_KERNEL_LOWEREDMODULE_H
 
-#include "paged_attn/Kernel/Compile.h"
+#include "paged_attn/Kernel/GPUProgram.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -33,6 +33,12 @@ public:
              std::string &error);
   /// Runs the ladder from level 0 to `stage`.
   bool lower(const CompileOptions &options, Stage stage, std::string &error);
+  /// Runs the ladder of a GPU from level 0 to GPUStage::Tiled or GPU.
+  bool lowerToGPU(const GPUPipelineOptions &options, GPUStage stage,
+                  std::string &error);
+  /// Goes on from GPUStage::GPU to the code of the device.
+  std::optional<std::string> emitGPU(const GPUPipelineOptions &options,
+                                     GPUEmit emit, std::string &error);
   /// Translates Stage::LLVM to LLVM IR and adds the packed entries.
   std::unique_ptr<llvm::Module> translate(llvm::LLVMContext &context,
                                           std::string &error);
@@ -43,6 +49,9 @@ public:
   ModuleOp getModule() { return *module; }
 
 private:
+  std::optional<std::string> emitSpirv(std::string &error);
+  std::optional<std::string> emitLLVMDevice(const GPUPipelineOptions &options,
+                                            GPUEmit emit, std::string &error);
   /// Runs `manager`; sets `error` to the first diagnostic when it fails.
   bool run(PassManager &manager, std::string &error);
   /// Names arguments by the operands of the ops that they feed (level 0).

@@ -66,6 +66,8 @@ void addTileStage(OpPassManager &manager, const CpuPipelineOptions &options) {
   tile.kvTokens = options.tile.kvTokens;
   tile.splitTokens = options.tile.splitTokens;
   tile.cores = options.cores;
+  tile.l1KiB = options.l1KiB;
+  tile.l2KiB = options.l2KiB;
   manager.addPass(createTilePass(tile));
   addCleanup(manager);
 }
@@ -162,14 +164,14 @@ struct CpuTextOptions : public PassPipelineOptions<CpuTextOptions> {
       *this, "registers",
       llvm::cl::desc("vector registers of the target (16 or 32)"),
       llvm::cl::init(16)};
-  Option<bool> int8Dot{
-      *this, "int8-dot",
-      llvm::cl::desc("the target has dot products of bytes (x86 vpdpbusd)"),
-      llvm::cl::init(false)};
   Option<std::string> tile{
       *this, "tile",
       llvm::cl::desc("sizes as name=number, e.g. tile=kv-tokens=64"),
       llvm::cl::init("")};
+  Option<bool> int8Dot{
+      *this, "int8-dot",
+      llvm::cl::desc("the target has dot products of bytes (x86 vpdpbusd)"),
+      llvm::cl::init(false)};
   Option<bool> executor{
       *this, "executor",
       llvm::cl::desc("functions with work take an executor as last argument"),

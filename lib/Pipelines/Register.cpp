@@ -31,6 +31,7 @@ void paged_attn::registerPagedAttnPasses() {
   registerPagedAttnTransformsPasses();
   registerPagedAttnConversionPasses();
   registerPipelines();
+  registerGPUPipelines();
 }
 
 void paged_attn::registerAllPasses() {

@@ -63,14 +63,16 @@ constexpr float kLog2[] = {2.885390082f, 0.961796694f, 0.577078016f,
 /// Emits arithmetic on values of one shape: f32 or i32 scalars or vectors.
 class MathEmitter {
 public:
-  MathEmitter(ImplicitLocOpBuilder &builder, Type f32Like)
-      : b(builder), floatType(f32Like),
+  MathEmitter(ImplicitLocOpBuilder &builder, Type f32Like, bool keepExp2)
+      : b(builder), keepExp2(keepExp2), floatType(f32Like),
         intType(withElementType(f32Like, builder.getI32Type())) {}
 
   Value exp2(Value x);
   Value exp2NonPositive(Value x);
   Value tanh(Value x);
   Value log2(Value x);
+  Value exp(Value x) { return exp2(mul(x, constant(1.4426950409f))); }
+  Value log(Value x) { return mul(log2(x), constant(0.6931471806f)); }
 
   /// `like` with another element type: scalar or vector.
   static Type withElementType(Type like, Type element) {
@@ -111,12 +113,15 @@ private:
   }
 
   ImplicitLocOpBuilder &b;
+  bool keepExp2; ///< exp2 is an instruction of the target
   Type floatType, intType;
 };
 
 /// 2^x = 2^n 2^f, n the nearest integer. n is added to the exponent of 2^f as
 /// an integer, which reaches all of [-126, 128).
 Value MathEmitter::exp2(Value x) {
+  if (keepExp2)
+    return math::Exp2Op::create(b, x);
   Value shifted = add(x, constant(kRoundShift));
   Value fraction = sub(x, sub(shifted, constant(kRoundShift)));
   Value power = polynomial(fraction, kExp2);
@@ -192,26 +197,32 @@ Value MathEmitter::log2(Value x) {
 }
 
 /// Replaces `op`, whose operand is f32, f16 or bf16, scalar or vector.
-void lower(RewriterBase &rewriter, Operation *op) {
+void lower(RewriterBase &rewriter, Operation *op, bool keepExp2) {
   Type type = op->getResult(0).getType();
   ImplicitLocOpBuilder b(op->getLoc(), op);
   Type wide = MathEmitter::withElementType(type, b.getF32Type());
   Value x = op->getOperand(0);
   if (type != wide)
     x = arith::ExtFOp::create(b, wide, x);
-  MathEmitter emitter(b, wide);
+  MathEmitter emitter(b, wide, keepExp2);
   bool isNonPositive = op->hasAttr(kNonPositiveName);
   Value result = isNonPositive           ? emitter.exp2NonPositive(x)
                  : isa<math::Exp2Op>(op) ? emitter.exp2(x)
                  : isa<math::TanhOp>(op) ? emitter.tanh(x)
-                                         : emitter.log2(x);
+                 : isa<math::Log2Op>(op) ? emitter.log2(x)
+                 : isa<math::ExpOp>(op)  ? emitter.exp(x)
+                                         : emitter.log(x);
   if (type != wide)
     result = arith::TruncFOp::create(b, type, result);
   rewriter.replaceOp(op, result);
 }
 
-bool isLowered(Operation *op) {
-  if (!isa<math::Exp2Op, math::TanhOp, math::Log2Op>(op))
+/// With `keepExp2`, the target's, exp and log go by way of base 2.
+bool isLowered(Operation *op, bool keepExp2) {
+  bool isLowered =
+      isa<math::TanhOp, math::Log2Op>(op) ||
+      (keepExp2 ? isa<math::ExpOp, math::LogOp>(op) : isa<math::Exp2Op>(op));
+  if (!isLowered)
     return false;
   Type type = op->getResult(0).getType();
   auto vector = dyn_cast<VectorType>(type);
@@ -228,12 +239,12 @@ struct LowerMathPass
   void runOnOperation() final {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isLowered(op))
+      if (isLowered(op, keepExp2))
         ops.push_back(op);
     });
     IRRewriter rewriter(&getContext());
     for (Operation *op : ops)
-      lower(rewriter, op);
+      lower(rewriter, op, keepExp2);
   }
 };
 

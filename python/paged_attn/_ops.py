@@ -253,10 +253,15 @@ def merge_states(
 
 
 def cache_info() -> dict[str, int]:
-    """Counters of the kernels in this process: ``kernels``, ``hits``, ``misses``."""
+    """Counters of the kernels in this process.
+
+    ``kernels`` that are kept, ``hits`` (calls that found theirs), ``misses``
+    (calls that had to get it) and ``from_disk`` (misses that were read from the
+    cache on disk instead of compiled).
+    """
     return _core.cache_info()
 
 
 def clear_cache() -> None:
-    """Forget all kernels that are compiled in this process."""
+    """Forget all kernels of this process; those on disk stay."""
     _core.clear_cache()

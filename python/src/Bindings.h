@@ -36,6 +36,7 @@ void bindErrors(nb::module_ &module);
 void bindCalls(nb::module_ &module);
 void bindKernel(nb::module_ &module);
 void bindManager(nb::module_ &module);
+void bindXla(nb::module_ &module);
 
 } // namespace paged_attn_python
 

@@ -303,6 +303,7 @@ void paged_attn_python::bindCalls(nb::module_ &module) {
     dict["kernels"] = info.kernels;
     dict["hits"] = info.hits;
     dict["misses"] = info.misses;
+    dict["from_disk"] = info.fromDisk;
     return dict;
   });
   module.def("clear_cache", &clearKernelCache);

@@ -69,4 +69,5 @@ NB_MODULE(_core, module) {
   bindCalls(module);
   bindKernel(module);
   bindManager(module);
+  bindXla(module);
 }

@@ -21,8 +21,8 @@ using namespace paged_attn;
 
 namespace {
 
-/// Starting an item costs as much as this many tokens (PlanCost), so shorter
-/// parts are not cut off.
+/// Shorter parts are not cut off: starting and merging them would cost more
+/// than a fifth of their work (PlanCost).
 constexpr int64_t kMinSplitTokens = 64;
 /// Plans without cuts that are this close to the lower bound are taken.
 constexpr double kGoodEnough = 1.01;

@@ -64,7 +64,7 @@ public:
   /// test fails, when the kernel does not exist or the call is refused.
   bool run(oracle::Problem &problem, const Executor *executor = nullptr) {
     const FunctionInfo *function =
-        kernel ? findFunction(*kernel, name) : nullptr;
+        kernel ? findFunction(kernel->getFunctions(), name) : nullptr;
     if (!function)
       return false;
     Arguments arguments = makeArguments(problem);

@@ -97,3 +97,18 @@ def test_import_brings_in_no_framework():
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_next_process_reads_kernels_from_disk(tmp_path):
+    code = (
+        "import numpy as np, paged_attn;"
+        "q = np.ones((1, 2, 16), np.float32); pages = np.ones((1, 4, 1, 16), np.float32);"
+        "paged_attn.attention(q, pages, pages, [[0]], [3]);"
+        "info = paged_attn.cache_info(); print(info['misses'], info['from_disk'])"
+    )
+    environment = {**os.environ, "PAGED_ATTN_CACHE_DIR": str(tmp_path)}
+    for expected in ("1 0", "1 1"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+        )
+        assert done.stdout.strip() == expected

@@ -166,13 +166,13 @@ def test_stats_and_events():
     assert manager.peek_prefix(range(8)) == 8
     manager.release_match(manager.match_prefix(range(8)))
     stats = manager.stats()
-    assert stats["hit_rate"] == 1 and stats["groups"][0]["reclaimable_pages"] == 2
+    assert stats["hit_rate"] == 1 and stats["groups"][0]["reclaimable_pages"] == 3
     events, following = manager.events()
     assert [event["kind"] for event in events] == ["stored", "stored"] and following == 2
     assert events[1]["parent_hash"] == events[0]["hash"]
     assert "paged_attn" in manager.prometheus()
-    assert "2 reclaimable" in manager.dump() and manager.svg().startswith("<svg")
-    assert repr(manager) == "KVCacheManager(0 live, 2 cached, 61 free pages)"
+    assert "3 reclaimable" in manager.dump() and manager.svg().startswith("<svg")
+    assert repr(manager) == "KVCacheManager(0 live, 3 cached, 60 free pages)"
     manager.reset_prefix_cache()
     assert manager.peek_prefix(range(8)) == 0
 

@@ -11,6 +11,7 @@
 #include "FailingNew.h"
 #include "TestSupport.h"
 #include "paged_attn/Plan.h"
+#include "paged_attn/runtime.h"
 
 #include <functional>
 #include <gtest/gtest.h>
@@ -20,18 +21,34 @@ using namespace paged_attn::test;
 
 namespace {
 
+enum class Kind {
+  Full,   ///< sequences and a cache, files in memory
+  Empty,  ///< nothing yet
+  OnDisk, ///< like Full, with files of the system
+  EmptyOnDisk,
+  Windowed, ///< like Full, of windowed groups only
+  EmptyWindowed,
+};
+
 /// A manager with forks, a windowed group, cached, swapped and free pages.
 struct World {
-  explicit World(bool empty = false) {
+  explicit World(Kind kind = Kind::Full) {
     ManagerOptions options = tinyOptions(4, 40);
     options.numGroups = 2;
+    if (kind == Kind::Windowed || kind == Kind::EmptyWindowed)
+      options.groups[0] = tinyWindow(4, WindowKind::Sliding, 9);
     options.groups[1] = tinyWindow(3, WindowKind::Sliding, 6);
     options.numPages[1] = 40;
-    options.files = &files;
+    options.policy = EvictionPolicy::Priority;
+    bool onDisk = kind == Kind::OnDisk || kind == Kind::EmptyOnDisk;
+    options.files = onDisk ? nullptr : &files;
+    folder = onDisk ? testFile("") : "";
     EXPECT_OK(KVCacheManager::create(options, manager));
-    if (empty)
+    if (kind == Kind::Empty || kind == Kind::EmptyOnDisk ||
+        kind == Kind::EmptyWindowed)
       return;
     a = add(iota(10));
+    EXPECT_OK(manager->setPriority(a, 0, 5, 80, 60000));
     EXPECT_OK(manager->fork(a, 7, b));
     SeqId other = add(iota(3, 60));
     c = add(iota(9, 30));
@@ -39,10 +56,12 @@ struct World {
     EXPECT_OK(manager->freeSequence(add(iota(12, 80))));
     EXPECT_OK(manager->exportSequence(a, one));
     EXPECT_OK(manager->exportManager(all));
-    EXPECT_OK(manager->save("saved"));
+    EXPECT_OK(manager->save(path("saved").c_str()));
     swapped = add(iota(5, 90));
-    EXPECT_OK(manager->swapOut(swapped, SwapTarget::File, "swapped"));
+    EXPECT_OK(
+        manager->swapOut(swapped, SwapTarget::File, path("swapped").c_str()));
   }
+  std::string path(const char *name) const { return folder + name; }
   SeqId add(const std::vector<TokenId> &tokens) {
     SeqId sequence = kNoSequence;
     EXPECT_OK(manager->addSequence(PrefixDomain(), sequence));
@@ -53,6 +72,7 @@ struct World {
     return sequence;
   }
   MemoryFileSystem files;
+  std::string folder;
   std::unique_ptr<KVCacheManager> manager;
   SeqId a = 0, b = 0, c = 0, swapped = 0;
   std::vector<uint8_t> one, all;
@@ -62,13 +82,13 @@ using Call = std::function<Status(World &)>;
 
 /// Runs `call` in fresh worlds until no allocation fails any more.
 void failEveryAllocation(const char *name, const Call &call,
-                         bool empty = false) {
+                         Kind kind = Kind::Full) {
   SCOPED_TRACE(name);
   bool failed = true;
   int64_t point = 0;
   for (; failed; ++point) {
     ASSERT_LT(point, 5000) << "never succeeds";
-    World world(empty);
+    World world(kind);
     std::string before = fingerprint(*world.manager);
     failNewAfter(point);
     Status status = call(world);
@@ -86,11 +106,11 @@ void failEveryAllocation(const char *name, const Call &call,
 
 /// The same for file operations, which must fail with IoError.
 void failEveryFileOperation(const char *name, const Call &call,
-                            bool empty = false) {
+                            Kind kind = Kind::Full) {
   SCOPED_TRACE(name);
   for (int64_t point = 0;; ++point) {
-    World world(empty);
-    if (empty) {
+    World world(kind);
+    if (kind == Kind::Empty) {
       World other;
       world.files.files = other.files.files;
     }
@@ -183,12 +203,59 @@ TEST(FaultTest, SnapshotCallsFailAtEveryAllocation) {
         std::vector<SeqId> ids;
         return w.manager->importManager(kAll.data(), kAll.size(), ids);
       },
-      /*empty=*/true);
+      Kind::Empty);
+  failEveryAllocation(
+      "export all windowed",
+      [](World &w) {
+        std::vector<uint8_t> bytes;
+        return w.manager->exportManager(bytes);
+      },
+      Kind::Windowed);
+  static const std::vector<uint8_t> kWindowed = World(Kind::Windowed).all;
+  failEveryAllocation(
+      "import all windowed",
+      [](World &w) {
+        std::vector<SeqId> ids;
+        return w.manager->importManager(kWindowed.data(), kWindowed.size(),
+                                        ids);
+      },
+      Kind::EmptyWindowed);
+  failEveryAllocation("count", [](World &w) {
+    int32_t count;
+    return countSequences(w.all.data(), w.all.size(), count);
+  });
   failEveryAllocation("swap out", [](World &w) {
     return w.manager->swapOut(w.c, SwapTarget::Host);
   });
   failEveryAllocation("swap in",
                       [](World &w) { return w.manager->swapIn(w.swapped); });
+}
+
+TEST(FaultTest, CallsWithFilesFailAtEveryAllocation) {
+  static const std::string kNew = testFile("new");
+  static const std::string kSaved = testFile("saved");
+  failEveryAllocation(
+      "save", [](World &w) { return w.manager->save(kNew.c_str()); },
+      Kind::OnDisk);
+  failEveryAllocation(
+      "swap out",
+      [](World &w) {
+        return w.manager->swapOut(w.c, SwapTarget::File, kNew.c_str());
+      },
+      Kind::OnDisk);
+  failEveryAllocation(
+      "swap in", [](World &w) { return w.manager->swapIn(w.swapped); },
+      Kind::OnDisk);
+  World saved(Kind::OnDisk);
+  failEveryAllocation(
+      "load",
+      [](World &w) {
+        std::vector<SeqId> ids;
+        return w.manager->load(kSaved.c_str(), ids);
+      },
+      Kind::EmptyOnDisk);
+  for (const std::string &path : {kNew, kSaved})
+    (void)std::remove(path.c_str());
 }
 
 TEST(FaultTest, ObservingCallsFailAtEveryAllocation) {
@@ -215,6 +282,48 @@ TEST(FaultTest, ObservingCallsFailAtEveryAllocation) {
     PageMove moves[16];
     CompactionReport report;
     return w.manager->compactBelow(0, 8, moves, 16, report);
+  });
+}
+
+/// Calls of the C API that make objects or buffers of their own.
+TEST(FaultTest, CallsOfTheCAPIFailAtEveryAllocation) {
+  auto toStatus = [](const PagedAttnStatus &status) {
+    return status.code == PAGED_ATTN_OK
+               ? Status::ok()
+               : Status::error(StatusCode(status.code), "%s", status.message);
+  };
+  failEveryAllocation("create, texts, bytes", [&](World &) -> Status {
+    PagedAttnGroupSpec group;
+    PagedAttnManagerOptions options;
+    PagedAttnManager *manager = nullptr;
+    pagedAttnGroupSpecInit(&group, sizeof(group));
+    pagedAttnManagerOptionsInit(&options, sizeof(options));
+    group.numPages = 8;
+    options.groups = &group;
+    options.ownMemory = 1;
+    Status status = toStatus(pagedAttnManagerCreate(&options, &manager));
+    using Text =
+        PagedAttnStatus (*)(const PagedAttnManager *, PagedAttnBuffer *);
+    for (Text text :
+         {Text(pagedAttnPrometheusText), Text(pagedAttnExportManager)})
+      if (status.isOk()) {
+        PagedAttnBuffer buffer = {};
+        status = toStatus(text(manager, &buffer));
+        pagedAttnBufferDestroy(&buffer);
+      }
+    pagedAttnManagerDestroy(manager);
+    return status;
+  });
+  failEveryAllocation("replay", [&](World &) -> Status {
+    PagedAttnEventReplay *replay = nullptr;
+    PagedAttnEvent event = {};
+    event.hash = 7;
+    event.page = 1;
+    Status status = toStatus(pagedAttnEventReplayCreate(&replay));
+    if (status.isOk())
+      status = toStatus(pagedAttnEventReplayApply(replay, &event, 1));
+    pagedAttnEventReplayDestroy(replay);
+    return status;
   });
 }
 
@@ -251,7 +360,7 @@ TEST(FaultTest, EveryFileOperationFails) {
         std::vector<SeqId> ids;
         return w.manager->load("saved", ids);
       },
-      /*empty=*/true);
+      Kind::Empty);
   failEveryFileOperation("swap out", [](World &w) {
     return w.manager->swapOut(w.c, SwapTarget::File, "new");
   });

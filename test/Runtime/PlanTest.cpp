@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "paged_attn/Plan.h"
+#include "SkewedBatches.h"
 #include "TestSupport.h"
 
 #include <algorithm>
@@ -21,15 +22,6 @@ using namespace paged_attn;
 using namespace paged_attn::test;
 
 namespace {
-
-struct Batch {
-  std::vector<int32_t> qLens, kvLens;
-  void add(int32_t q, int32_t kv) {
-    qLens.push_back(q);
-    kvLens.push_back(kv);
-  }
-  int32_t count() const { return int32_t(qLens.size()); }
-};
 
 Plan planOf(const PlanOptions &options, const Batch &batch) {
   Plan plan;
@@ -66,33 +58,6 @@ TEST(PlanTest, RandomBatchesAreCovered) {
     ASSERT_FALSE(HasFailure()) << "round " << round;
     EXPECT_GE(plan.makespan, plan.lowerBound * (1 - 1e-9));
   }
-}
-
-/// Skewed decode batches: one long sequence among short ones, a power law, all
-/// equal, two classes; and a mixed batch with chunked prefill.
-std::vector<std::pair<std::string, Batch>> skewedBatches() {
-  std::vector<std::pair<std::string, Batch>> batches(5);
-  std::mt19937 random(3);
-  for (auto &[name, batch] : batches)
-    batch = Batch();
-  batches[0].first = "one long";
-  batches[0].second.add(1, 131072);
-  for (int i = 0; i < 31; ++i)
-    batches[0].second.add(1, 512);
-  batches[1].first = "power law";
-  for (int i = 0; i < 64; ++i)
-    batches[1].second.add(1, int32_t(65536 / std::pow(i + 1, 1.2)) + 16);
-  batches[2].first = "equal";
-  for (int i = 0; i < 17; ++i)
-    batches[2].second.add(1, 4096);
-  batches[3].first = "two classes";
-  for (int i = 0; i < 40; ++i)
-    batches[3].second.add(1, i % 4 ? 300 : 16000);
-  batches[4].first = "mixed";
-  batches[4].second.add(2048, 8192);
-  for (int i = 0; i < 32; ++i)
-    batches[4].second.add(1, int32_t(100 + random() % 8000));
-  return batches;
 }
 
 TEST(PlanTest, MakespanIsCloseToTheLowerBoundOverSkewedBatches) {
@@ -197,7 +162,7 @@ TEST(PlanTest, BadLengthsAreRefused) {
 
 Batch smallBatch() {
   Batch batch;
-  batch.add(1, 900);
+  batch.add(1, 9000);
   batch.add(70, 100);
   batch.add(0, 9);
   return batch;

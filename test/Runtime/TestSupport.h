@@ -17,6 +17,7 @@
 #include <map>
 #include <numeric>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace paged_attn::test {
@@ -51,6 +52,13 @@ inline ManagerOptions tinyOptions(int32_t pageSize = 4, int64_t pages = 64) {
   options.ownMemory = true;
   options.secret = 42;
   return options;
+}
+
+/// Path of a file of this process, in the folder for temporary ones.
+inline std::string testFile(const char *name) {
+  const char *folder = std::getenv("TEST_TMPDIR");
+  return std::string(folder ? folder : "/tmp") + "/paged-attn-" +
+         std::to_string(::getpid()) + "-" + name;
 }
 
 /// Tokens first, first + 1, ...

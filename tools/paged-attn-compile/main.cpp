@@ -10,7 +10,7 @@
 #include "../support/CommandLine.h"
 
 #include "paged_attn/Kernel/AtomicFile.h"
-#include "paged_attn/Kernel/Compile.h"
+#include "paged_attn/Kernel/GPUProgram.h"
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -27,8 +27,18 @@ cl::opt<std::string> inputPath(cl::Positional, cl::desc("IN.mlir"),
 cl::opt<std::string> outputPath("o", cl::desc("output file, - for stdout"),
                                 cl::value_desc("OUT"), cl::init("-"),
                                 cl::cat(category));
-cl::opt<std::string> targetName("target", cl::desc("cpu"), cl::init("cpu"),
-                                cl::cat(category));
+cl::opt<std::string> targetName("target",
+                                cl::desc("cpu, nvptx, amdgpu or spirv"),
+                                cl::init("cpu"), cl::cat(category));
+cl::opt<std::string> chipName("chip",
+                              cl::desc("GPU to compile for: sm_80 or newer, "
+                                       "gfx90a, gfx942, gfx1100, gfx1201, ..."),
+                              cl::cat(category));
+cl::opt<int64_t>
+    subgroupSize("subgroup-size",
+                 cl::desc("lanes of a subgroup of the GPU (0: that of the "
+                          "chip; spirv: 32)"),
+                 cl::init(0), cl::cat(category));
 cl::opt<std::string> cpuName("cpu", cl::desc("CPU to compile for"),
                              cl::init("native"), cl::cat(category));
 cl::opt<std::string>
@@ -45,21 +55,76 @@ cl::opt<bool> printTarget("print-target",
 cl::opt<std::string> viaName("via", cl::desc("vector, linalg or reference"),
                              cl::init("vector"), cl::cat(category));
 cl::opt<std::string> emitName(
-    "emit", cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header"),
-    cl::init("obj"), cl::cat(category));
+    "emit",
+    cl::desc("tiled, linalg, vector, llvm, llvmir, asm, obj or header; "
+             "for a GPU: tiled, gpu, llvm, llvmir, asm or its binary "
+             "(ptx, hsaco or spv)"),
+    cl::cat(category));
 
 int fail(const llvm::Twine &message) {
   return paged_attn_tools::fail("paged-attn-compile", message);
 }
 
-/// Checks the flags that are not read elsewhere.
-bool checkFlags(std::string &error) {
-  if (targetName == "nvptx" || targetName == "amdgpu" || targetName == "spirv")
-    error = "target " + targetName + " is not available yet, expected cpu";
-  else if (targetName != "cpu")
-    error = "expected target to be cpu, nvptx, amdgpu or spirv, got '" +
-            targetName + "'";
-  return error.empty();
+using Source = std::unique_ptr<llvm::MemoryBuffer>;
+
+/// The input, or null and an error.
+Source readInput(std::string &error) {
+  auto source = llvm::MemoryBuffer::getFileOrSTDIN(inputPath);
+  if (source)
+    return std::move(*source);
+  error = "cannot read " + inputPath + ": " + source.getError().message();
+  return nullptr;
+}
+
+/// What --emit says, or `otherwise` where it is not given.
+std::string emitOr(const char *otherwise) {
+  return emitName.getNumOccurrences() ? emitName.getValue() : otherwise;
+}
+
+/// The CPU that the flags name.
+std::optional<TargetInfo> readTarget(std::string &error) {
+  return TargetInfo::get(cpuName.getValue(), error, tripleName.getValue());
+}
+
+std::optional<std::string> compileForCPU(std::string &error) {
+  std::optional<Emit> emit = parseEmit(emitOr("obj"), error);
+  CompileOptions options;
+  std::optional<Via> via = parseVia(viaName.getValue(), error);
+  if (!emit || !via)
+    return std::nullopt;
+  std::optional<TargetInfo> target = readTarget(error);
+  if (!target)
+    return std::nullopt;
+  if (printTarget)
+    return target->print();
+  std::optional<TileOptions> tile =
+      TileOptions::parse(tileText.getValue(), error);
+  if (!tile)
+    return std::nullopt;
+  options.tile = *tile;
+  options.via = *via;
+  options.target = *target;
+  Source source = readInput(error);
+  if (!source)
+    return std::nullopt;
+  return compileTo(source->getBuffer(), inputPath.getValue(), *emit, options,
+                   error);
+}
+
+std::optional<std::string> compileForGPU(GPUTarget target, std::string &error) {
+  std::optional<GPUEmit> emit =
+      parseGPUEmit(emitOr(getBinaryName(target)), target, error);
+  if (!emit)
+    return std::nullopt;
+  std::optional<GPUPipelineOptions> options =
+      GPUPipelineOptions::get(target, chipName.getValue(), subgroupSize, error);
+  if (!options)
+    return std::nullopt;
+  Source source = readInput(error);
+  if (!source)
+    return std::nullopt;
+  return mlir::paged_attn::compileForGPU(
+      source->getBuffer(), inputPath.getValue(), *emit, *options, error);
 }
 
 /// Writes to stdout, or to a file that appears whole or not at all.
@@ -81,35 +146,15 @@ int main(int argc, char **argv) {
           "compiles paged attention, level by level\n"))
     return code;
   std::string error;
-  if (!checkFlags(error))
-    return fail(error);
-  std::optional<Emit> emit = parseEmit(emitName.getValue(), error);
-  CompileOptions options;
-  std::optional<Via> via = parseVia(viaName.getValue(), error);
-  if (!emit || !via)
-    return fail(error);
-  std::optional<TargetInfo> target =
-      TargetInfo::get(cpuName.getValue(), error, tripleName.getValue());
-  if (!target)
-    return fail(error);
-  if (printTarget) {
-    llvm::outs() << target->print();
-    return 0;
-  }
-  std::optional<TileOptions> tile =
-      TileOptions::parse(tileText.getValue(), error);
-  if (!tile)
-    return fail(error);
-  options.tile = *tile;
-  options.via = *via;
-  options.target = *target;
-
-  auto source = llvm::MemoryBuffer::getFileOrSTDIN(inputPath);
-  if (!source)
-    return fail("cannot read " + inputPath + ": " +
-                source.getError().message());
-  std::optional<std::string> result = compileTo(
-      (*source)->getBuffer(), inputPath.getValue(), *emit, options, error);
+  std::optional<std::string> result;
+  std::optional<GPUTarget> gpu = parseGPUTarget(targetName.getValue());
+  if (gpu)
+    result = compileForGPU(*gpu, error);
+  else if (targetName == "cpu")
+    result = compileForCPU(error);
+  else
+    error = "expected target to be cpu, nvptx, amdgpu or spirv, got '" +
+            targetName + "'";
   if (!result || !writeWhole(outputPath, *result, error))
     return fail(error);
   return 0;

@@ -26,10 +26,11 @@ constexpr double kBenchSeconds = 2.0;
 constexpr int kBenchRounds = 5;
 constexpr int kMaxBenchRounds = 200;
 
-/// The problem of a configuration.
-std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
-                                            const RunOptions &options,
-                                            std::string &error) {
+} // namespace
+
+std::optional<oracle::ProblemSpec>
+paged_attn_run::makeSpec(const Configuration &configuration,
+                         const RunOptions &options, std::string &error) {
   std::optional<oracle::ProblemSpec> spec =
       makeProblemSpec(configuration.kernel, error);
   if (!spec)
@@ -46,8 +47,13 @@ std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
   if (options.bench && !options.check)
     spec->poison = oracle::Poison::None;
   spec->hugePages = options.bench;
+  error = spec->validate();
+  if (!error.empty())
+    return std::nullopt;
   return spec;
 }
+
+namespace {
 
 //===----------------------------------------------------------------------===//
 // Cost of a call
@@ -147,6 +153,13 @@ void bench(const oracle::Problem &problem, BoundCall &call,
 
 } // namespace
 
+void paged_attn_run::judgeOutcome(const oracle::Problem &problem,
+                                  const RunOptions &options, Outcome &outcome) {
+  setCost(problem, outcome);
+  if (options.check)
+    check(problem, options.numThreads, outcome);
+}
+
 double paged_attn_run::timeCall(BoundCall &call, const Executor &executor) {
   auto begin = std::chrono::steady_clock::now();
   call.run(executor.getHandle());
@@ -162,7 +175,7 @@ std::optional<oracle::Problem> paged_attn_run::prepareProblem(
   if (!spec)
     return std::nullopt;
   const FunctionInfo *function =
-      findFunction(kernel, configuration.kernel.name);
+      findFunction(kernel.getFunctions(), configuration.kernel.name);
   assert(function && "specs name public functions");
   applyStaticSizes(*function, configuration.kernel, *spec);
   return oracle::makeProblem(*spec, configuration.seed, error);
@@ -173,7 +186,7 @@ paged_attn_run::bindCall(oracle::Problem &problem,
                          const Configuration &configuration,
                          const CompiledKernel &kernel, std::string &error) {
   const FunctionInfo *function =
-      findFunction(kernel, configuration.kernel.name);
+      findFunction(kernel.getFunctions(), configuration.kernel.name);
   assert(function && "specs name public functions");
   Arguments arguments = makeArguments(problem);
   std::optional<BoundCall> call = kernel.bind(*function, arguments, error);
@@ -190,9 +203,6 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   std::optional<oracle::ProblemSpec> spec =
       makeSpec(configuration, options, error);
   if (!spec)
-    return std::nullopt;
-  error = spec->validate();
-  if (!error.empty())
     return std::nullopt;
   std::unique_ptr<CompiledKernel> owned;
   if (!shared) {
@@ -214,10 +224,8 @@ std::optional<Outcome> paged_attn_run::run(const Configuration &configuration,
   Executor executor(options.numThreads);
   Outcome outcome;
   outcome.compile = shared->getReport();
-  setCost(*problem, outcome);
   outcome.seconds = timeCall(*call, executor);
-  if (options.check)
-    check(*problem, options.numThreads, outcome);
+  judgeOutcome(*problem, options, outcome);
   if (options.bench)
     bench(*problem, *call, executor, outcome);
   return outcome;

@@ -44,11 +44,11 @@ std::string layoutText(const compiler::LayoutSpec &layout) {
 llvm::json::Object makeObject(const Result &result, const RunOptions &options) {
   const auto &[configuration, outcome] = result;
   const compiler::KernelSpec &kernel = configuration.kernel;
-  bool bench = options.bench;
+  bool bench = options.bench && !options.vulkan; // no ceilings of devices
   llvm::json::Object object{
       {"function", kernel.name},
       {"mode", kernel.mode},
-      {"target", "cpu"},
+      {"target", options.targetName},
       {"via", options.viaName},
       {"batch", static_cast<int64_t>(configuration.lengths.qLens.size())},
       {"tokens", countTokens(configuration)},
@@ -102,7 +102,7 @@ void printRow(const Result &result, const RunOptions &options) {
   const Outcome &outcome = result.outcome;
   const compiler::KernelSpec &kernel = result.configuration.kernel;
   auto percent = [&](double ratio) {
-    return cell(options.bench, "%.1f%%", ratio * 100);
+    return cell(options.bench && !options.vulkan, "%.1f%%", ratio * 100);
   };
   auto error = [&](double value) {
     return cell(outcome.checked, "%.2e", value);

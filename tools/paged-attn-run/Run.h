@@ -10,9 +10,10 @@
 #ifndef PAGED_ATTN_TOOLS_RUN_H
 #define PAGED_ATTN_TOOLS_RUN_H
 
-#include "paged_attn/Kernel/CompiledKernel.h"
+#include "paged_attn/Kernel/GPUProgram.h"
 #include "paged_attn/Kernel/KernelSpec.h"
 #include "paged_attn/Oracle/Problem.h"
+#include "paged_attn/VulkanDevice.h"
 
 namespace paged_attn_run {
 
@@ -38,8 +39,10 @@ struct Configuration {
 /// How to run it.
 struct RunOptions {
   compiler::CompileOptions compile;
+  std::string targetName; ///< as the flag says
   std::string viaName;
-  int numThreads = 0; ///< 0: all of the machine
+  std::shared_ptr<::paged_attn::VulkanDevice> vulkan; ///< null on the CPU
+  int numThreads = 0;                                 ///< 0: all of the machine
   bool check = false, bench = false;
 };
 
@@ -76,6 +79,22 @@ Configuration drawConfiguration(uint64_t seed);
 /// The configuration in one line, for messages.
 std::string describe(const Configuration &configuration);
 
+/// What the problem of `configuration` looks like, or nothing and an error.
+std::optional<oracle::ProblemSpec> makeSpec(const Configuration &configuration,
+                                            const RunOptions &options,
+                                            std::string &error);
+/// Sets what `problem` costs at least and, with check, how good its outputs
+/// are.
+void judgeOutcome(const oracle::Problem &problem, const RunOptions &options,
+                  Outcome &outcome);
+
+/// The same as `run` on a Vulkan device.
+std::optional<Outcome> runOnVulkan(const Configuration &configuration,
+                                   const RunOptions &options,
+                                   const compiler::GPUProgram *shared,
+                                   std::string &error);
+/// Options of kernels for the device of `options`.
+compiler::GPUPipelineOptions makeVulkanOptions(const RunOptions &options);
 /// The random problem of a configuration, with the sizes that the types of its
 /// function in `kernel` fix.
 std::optional<oracle::Problem>

@@ -117,7 +117,7 @@ Flag<bool> poisonHidden("poison-hidden",
                         "NaN also in pages that the mask hides", false);
 Flag<int64_t> seed("seed", "seed of the random data", 0);
 Flag<int64_t> threads("threads", "threads (0: all of the machine)", 0);
-Flag<std::string> target("target", "cpu", "cpu");
+Flag<std::string> target("target", "cpu or vulkan", "cpu");
 Flag<std::string> cpu("cpu", "CPU to compile for", "native");
 Flag<std::string> via("via", "vector, linalg or reference", "vector");
 Flag<bool> checkFlag("check", "compare with the float64 oracle", false);
@@ -159,10 +159,10 @@ bool oneOf(const Flag<std::string> &flag,
 }
 
 bool checkFlags(std::string &error) {
-  if (llvm::is_contained({"cuda", "hip", "vulkan"}, target.getValue()))
-    error =
-        "target " + target.getValue() + " is not available yet, expected cpu";
-  oneOf(target, {"cpu"}, error);
+  if (llvm::is_contained({"cuda", "hip"}, target.getValue()))
+    error = "target " + target.getValue() +
+            " is not available yet, expected cpu or vulkan";
+  oneOf(target, {"cpu", "vulkan"}, error);
   oneOf(mode, {"auto", "prefill", "decode", "mixed"}, error);
   oneOf(table, {"dense", "csr"}, error);
   oneOf(queryType, {"f32", "f16", "bf16"}, error);
@@ -343,6 +343,14 @@ bool makeConfiguration(const KernelSpec &kernel, Configuration &configuration,
   return makeLengths(configuration, error) && makePadding(configuration, error);
 }
 
+bool openVulkan(RunOptions &options, std::string &error) {
+  std::unique_ptr<paged_attn::VulkanDevice> device;
+  paged_attn::Status status = paged_attn::VulkanDevice::open(device);
+  error = status.message();
+  options.vulkan = std::move(device);
+  return status.isOk();
+}
+
 bool readOptions(RunOptions &options, std::string &error) {
   std::optional<Via> parsedVia = parseVia(via.getValue(), error);
   if (!parsedVia)
@@ -359,7 +367,10 @@ bool readOptions(RunOptions &options, std::string &error) {
   options.compile.tile = *sizes;
   options.compile.via = *parsedVia;
   options.compile.target = *info;
-  options.viaName = via;
+  options.targetName = target;
+  if (target == "vulkan" && !openVulkan(options, error))
+    return false;
+  options.viaName = target == "vulkan" ? "gpu" : via.getValue();
   options.numThreads = threads;
   options.check = checkFlag || randomCount > 0;
   options.bench = bench && randomCount == 0;
@@ -373,7 +384,8 @@ int runRandom(const RunOptions &options) {
     Configuration configuration = drawConfiguration(seed + i);
     std::string error;
     std::optional<Outcome> outcome =
-        run(configuration, options, nullptr, error);
+        options.vulkan ? runOnVulkan(configuration, options, nullptr, error)
+                       : run(configuration, options, nullptr, error);
     if (outcome && outcome->passed)
       continue;
     ++numFailed;
@@ -387,13 +399,14 @@ int runRandom(const RunOptions &options) {
   }
   const char *verdict = numFailed ? "fail" : "pass";
   if (json)
-    llvm::outs() << "{\"via\":\"" << via
+    llvm::outs() << "{\"via\":\"" << options.viaName
                  << "\",\"configurations\":" << randomCount
                  << ",\"failed\":" << numFailed << ",\"check\":\"" << verdict
                  << "\"}\n";
   else
-    llvm::outs() << randomCount << " random configurations via " << via << ", "
-                 << numFailed << " failed: " << verdict << "\n";
+    llvm::outs() << randomCount << " random configurations via "
+                 << options.viaName << ", " << numFailed
+                 << " failed: " << verdict << "\n";
   return numFailed ? kCheckFailed : 0;
 }
 
@@ -426,6 +439,7 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
             std::string &error) {
   std::vector<KernelSpec> kernels(1);
   std::unique_ptr<CompiledKernel> shared;
+  std::unique_ptr<GPUProgram> program;
   std::string source;
   if (inputPath.empty() ? !readKernel(kernels[0], error)
                         : !readSource(source, kernels, error))
@@ -437,14 +451,19 @@ bool runAll(const RunOptions &options, std::vector<Result> &results,
   }
   if (tuneFlag && !runTune(results, source, options, error))
     return false;
-  if (!inputPath.empty())
+  if (!inputPath.empty() && options.vulkan)
+    program = GPUProgram::compile(source, inputPath.getValue(),
+                                  makeVulkanOptions(options), error);
+  else if (!inputPath.empty())
     shared = CompiledKernel::compile(source, inputPath.getValue(),
                                      options.compile, error);
   if (!error.empty())
     return false;
   for (Result &result : results) {
     std::optional<Outcome> outcome =
-        run(result.configuration, options, shared.get(), error);
+        options.vulkan
+            ? runOnVulkan(result.configuration, options, program.get(), error)
+            : run(result.configuration, options, shared.get(), error);
     if (!outcome)
       return false;
     result.outcome = *outcome;

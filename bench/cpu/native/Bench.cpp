@@ -52,7 +52,7 @@ bool bindKernel(PagedAttnBench &bench, const Case &benchCase,
   if (!bench.kernel)
     return false;
   const FunctionInfo *function =
-      findFunction(*bench.kernel, benchCase.kernel.name);
+      findFunction(bench.kernel->getFunctions(), benchCase.kernel.name);
   Arguments arguments = makeArguments(bench.problem);
   bench.call = bench.kernel->bind(*function, arguments, error);
   if (!bench.call)

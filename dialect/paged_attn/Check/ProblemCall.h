@@ -29,8 +29,8 @@ std::optional<oracle::ProblemSpec> makeProblemSpec(const KernelSpec &kernel,
 void applyStaticSizes(const FunctionInfo &function, const KernelSpec &kernel,
                       oracle::ProblemSpec &spec);
 
-/// The function `name` of `kernel`, or null.
-const FunctionInfo *findFunction(const CompiledKernel &kernel,
+/// The function `name` of `functions`, or null.
+const FunctionInfo *findFunction(const std::vector<FunctionInfo> &functions,
                                  const std::string &name);
 
 /// The buffers of `problem` under the names of the op's operands.

@@ -11,6 +11,10 @@
 
 #include "mlir/Pass/Pass.h"
 
+namespace mlir::spirv {
+class ModuleOp;
+} // namespace mlir::spirv
+
 namespace mlir::paged_attn {
 
 #define GEN_PASS_DECL

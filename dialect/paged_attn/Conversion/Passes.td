@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Level 2 to 3a (linalg) and 3b (vector), level 0 to loops (the reference).
+// Level 2 to 3a (linalg), 3b (vector) and 3c (gpu), level 0 to loops (the
+// reference).
 //
 //===----------------------------------------------------------------------===//
 
@@ -83,6 +84,96 @@ def ConvertPagedAttnToLoopsPass
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+def ConvertPagedAttnToGPUPass
+    : Pass<"convert-paged-attn-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "level 2 to 3c: work items become kernels of one subgroup";
+  let description = [{
+    Input: functions on memrefs that hold level 2 (from `paged-attn-tile`),
+    `append` and `merge_states`. Output: kernels of `gpu`, `vector`, `scf`,
+    `arith` and `math` in a `gpu.module`, and a `gpu.launch_func` in the place
+    of each work loop, each fill of padding rows and each cache op. A block of
+    the grid is one subgroup: (work item, KV head, block of rows). Keys and
+    values go from pages straight into registers: no shared memory, no barrier.
+
+    ```mlir
+    scf.forall (%item, %head) in (%n, 8) { ... paged_attn.online_update ... }
+    // becomes
+    gpu.launch_func @paged_attn_kernels::@decode_attention
+        blocks in (%n, %c8, %c1) threads in (%c32, %c1, %c1) args(...)
+    ```
+  }];
+  let options = [
+    Option<"subgroupSize", "subgroup-size", "int64_t", /*default=*/"32",
+           "lanes of a subgroup (a power of two, 2 to 128)">,
+    Option<"loadElements", "load-elements", "int64_t", /*default=*/"8",
+           "most elements of one load (a power of two, 1 to 16; 16 bytes at most)">,
+    Option<"rows", "rows", "int64_t", /*default=*/"8",
+           "most rows of a tile that a subgroup holds in registers (1 to 64)">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
+def LowerKernelMemoryPass
+    : Pass<"paged-attn-lower-kernel-memory", "::mlir::ModuleOp"> {
+  let summary = "level 3c to 4: buffers of kernels become 64-bit addresses";
+  let description = [{
+    Input: the kernels of `convert-paged-attn-to-gpu`. Output: kernels whose
+    arguments are 64-bit integers (docs/GPU.md): for each buffer the address of
+    its first element, then its dynamic sizes; a scalar is one integer. With
+    `abi=llvm` each integer is an argument, with `abi=spirv` all of them lie in
+    one buffer, and the module gets a Vulkan 1.2 target environment. Functions
+    of the host that launch kernels are removed.
+
+    ```mlir
+    gpu.func @k(%q: memref<?x4x16xf16>) kernel { ... vector.load %q[%t, %h, %d] ... }
+    // becomes (llvm)
+    gpu.func @k(%q: i64, %t: i64) kernel { ... llvm.load %p : !llvm.ptr<1> -> vector<8xf16> ... }
+    ```
+  }];
+  let options = [
+    Option<"abi", "abi", "std::string", /*default=*/"\"llvm\"", "llvm or spirv">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::spirv::SPIRVDialect"];
+}
+
+def LowerKernelMathPass : Pass<"paged-attn-lower-kernel-math"> {
+  let summary = "level 3c to 4: exp2 and fma of kernels become instructions";
+  let description = [{
+    Input: kernels after `paged-attn-lower-math{keep-exp2}`. Output: exp2 as
+    the instruction of the target, exact at 0 and for infinities, and (but for
+    spirv) `llvm.intr.fma`; no call into a device library remains.
+
+    ```mlir
+    %y = math.exp2 %x : f32
+    // becomes (nvptx)
+    %y = llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f"(%x) : (f32) -> f32
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"\"nvptx\"",
+           "nvptx, amdgpu or spirv">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::ROCDL::ROCDLDialect", "::mlir::spirv::SPIRVDialect"];
+}
+
+def FinishSpirvPass : Pass<"paged-attn-finish-spirv", "::mlir::spirv::ModuleOp"> {
+  let summary = "level 5: addressing model and version of a SPIR-V module";
+  let description = [{
+    Input: a `spirv.module` after `spirv-update-vce`. Output: the same, version
+    1.5 with the addressing model PhysicalStorageBuffer64.
+
+    ```mlir
+    spirv.module Logical GLSL450 requires #spirv.vce<v1.3, ...> { ... }
+    // becomes
+    spirv.module PhysicalStorageBuffer64 GLSL450 requires #spirv.vce<v1.5, ...> { ... }
+    ```
+  }];
+  let dependentDialects = ["::mlir::spirv::SPIRVDialect"];
 }
 
 #endif // PAGED_ATTN_CONVERSION_PASSES_TD

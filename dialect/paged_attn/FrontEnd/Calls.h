@@ -119,9 +119,10 @@ CallError makeSpec(const AttentionCall &call, KernelSpec &spec);
 
 /// Counters of the kernel cache of this process.
 struct KernelCacheInfo {
-  int64_t kernels = 0; ///< compiled and kept
-  int64_t hits = 0;    ///< calls that found theirs
-  int64_t misses = 0;  ///< calls that compiled one
+  int64_t kernels = 0;  ///< kept
+  int64_t hits = 0;     ///< calls that found theirs
+  int64_t misses = 0;   ///< calls that compiled one or read it from disk
+  int64_t fromDisk = 0; ///< misses that read it from disk
 };
 KernelCacheInfo getKernelCacheInfo();
 /// Forgets every kernel; those of running calls live on until they end.

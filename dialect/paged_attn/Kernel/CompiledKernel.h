@@ -28,6 +28,11 @@ struct Argument {
 /// By the names of FunctionInfo::arguments.
 using Arguments = std::map<std::string, Argument>;
 
+/// True when `arguments` has the argument `info` of `function` and it fits its
+/// type; else a one-line `error`.
+bool checkArgument(const FunctionInfo &function, const ArgumentInfo &info,
+                   const Arguments &arguments, std::string &error);
+
 /// A call whose arguments have been packed once; run it as often as needed.
 /// The kernel and the buffers must outlive it.
 class BoundCall {

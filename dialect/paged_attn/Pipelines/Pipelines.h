@@ -70,8 +70,10 @@ struct CpuPipelineOptions {
   TileOptions tile;
   int64_t vectorBits = 256; ///< bits of a native vector
   int64_t registers = 16;   ///< vector registers
-  bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
   int64_t cores = 0;        ///< that work items should keep busy, 0: unknown
+  bool int8Dot = false;     ///< dot products of bytes (x86 vpdpbusd)
+  int64_t l1KiB = 32;       ///< data cache of a core
+  int64_t l2KiB = 0;        ///< second-level cache of a core, 0: unknown
   bool executor = true;     ///< see paged-attn-dispatch-work
 };
 
@@ -82,6 +84,42 @@ void buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options,
 /// Adds the passes from Stage::Vector to Stage::LLVM.
 void buildLLVMPipeline(OpPassManager &manager,
                        const CpuPipelineOptions &options);
+
+/// Where a GPU pipeline stops.
+enum class GPUStage {
+  Tiled,  ///< level 2, with tiles for GPUs
+  GPU,    ///< level 3c: gpu.launch_func and kernels of gpu and vector
+  Device, ///< level 5: spirv.module, or gpu.module in the LLVM dialect
+};
+
+/// Kinds of device code: the names of `--target`.
+enum class GPUTarget { Spirv, NVPTX, AMDGPU };
+
+/// What the GPU pipelines need to know.
+struct GPUPipelineOptions {
+  GPUTarget target = GPUTarget::Spirv;
+  std::string chip;          ///< NVPTX and AMDGPU: "sm_80", "gfx942", ...
+  int64_t subgroupSize = 32; ///< lanes
+
+  /// Options of a chip; an empty name is the oldest one that is supported, a
+  /// subgroup size of 0 the chip's. Nothing and a one-line `error` when they
+  /// do not fit the target.
+  static std::optional<GPUPipelineOptions> get(GPUTarget target,
+                                               std::string_view chip,
+                                               int64_t subgroupSize,
+                                               std::string &error);
+};
+
+/// Adds the passes from level 0 to `stage`.
+void buildGPUPipeline(OpPassManager &manager, const GPUPipelineOptions &options,
+                      GPUStage stage);
+
+/// Adds the passes from GPUStage::GPU to GPUStage::Device.
+void buildDevicePipeline(OpPassManager &manager,
+                         const GPUPipelineOptions &options);
+
+/// Registers paged-attn-spirv, paged-attn-nvvm and paged-attn-rocdl.
+void registerGPUPipelines();
 
 /// Registers paged-attn-to-linalg, paged-attn-cpu and paged-attn-reference.
 void registerPipelines();

@@ -67,7 +67,11 @@ def TilePass : Pass<"paged-attn-tile"> {
     Option<"splitTokens", "split-tokens", "int64_t", /*default=*/"0",
            "keys of a split of decode (tokens, up to 2^20; 0: no splits, -1: 1024 where cores could lack items)">,
     Option<"cores", "cores", "int64_t", /*default=*/"0",
-           "cores of the target, for split-tokens=-1 (0: unknown)">];
+           "cores of the target, for sizes that are chosen (0: unknown)">,
+    Option<"l1KiB", "l1-kib", "int64_t", /*default=*/"32",
+           "data cache of a core, for kv-tokens=0 (KiB)">,
+    Option<"l2KiB", "l2-kib", "int64_t", /*default=*/"0",
+           "second-level cache of a core, for query-tokens=0 (KiB; 0: unknown, 128 rows)">];
   let dependentDialects = ["::mlir::affine::AffineDialect",
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
@@ -136,6 +140,9 @@ def LowerMathPass : Pass<"paged-attn-lower-math"> {
     %n = ... round(%x) ...  %p = math.fma ...  %y = arith.select ...
     ```
   }];
+  let options = [
+    Option<"keepExp2", "keep-exp2", "bool", /*default=*/"false",
+           "leave exp2, which the target has; exp and log become base 2">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 

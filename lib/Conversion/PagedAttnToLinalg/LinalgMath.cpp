@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -85,29 +84,6 @@ Value LinalgMath::insert(Value piece, Value target,
   SmallVector<OpFoldResult> strides(offsets.size(), builder.getIndexAttr(1));
   return tensor::InsertSliceOp::create(builder, loc, piece, target, offsets,
                                        sizes, strides);
-}
-
-Value paged_attn::emitMax(OpBuilder &builder, Location loc, Value a, Value b) {
-  Value isGreater =
-      arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b);
-  return arith::SelectOp::create(builder, loc, isGreater, a, b);
-}
-
-Value paged_attn::emitFinite(OpBuilder &builder, Location loc, Value x) {
-  float lowest = std::numeric_limits<float>::lowest();
-  Value least =
-      arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(lowest));
-  Value zero =
-      arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0.0));
-  Value isFinite =
-      arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, x, least);
-  return arith::SelectOp::create(builder, loc, isFinite, x, zero);
-}
-
-Value paged_attn::emitExp2Difference(OpBuilder &builder, Location loc, Value a,
-                                     Value b) {
-  Value difference = arith::SubFOp::create(builder, loc, a, b);
-  return math::Exp2Op::create(builder, loc, difference);
 }
 
 Value paged_attn::emitFloatCast(OpBuilder &builder, Location loc, Value value,

@@ -12,6 +12,7 @@
 #include "TileOps.h"
 
 #include "../../Transforms/IndexMath.h"
+#include "../SoftmaxMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -22,8 +23,6 @@
 using namespace mlir;
 using namespace mlir::paged_attn;
 
-constexpr double kLog2E = 1.4426950408889634;
-constexpr double kLn2 = 0.6931471805599453;
 constexpr double kNegInf = -std::numeric_limits<double>::infinity();
 
 /// Dimensions that an operand of `LinalgMath::elementwise` has.
@@ -77,56 +76,6 @@ struct RowState {
 // Scores
 //===----------------------------------------------------------------------===//
 
-/// Whether the mask and [begin, end) let row position p (i32) see key position
-/// j (i32): an i1, null when everything is visible.
-static Value emitVisible(OpBuilder &b, Location loc, OnlineUpdateOp op, Value p,
-                         Value j) {
-  Type i32 = b.getI32Type();
-  // Positions are below 2^31 - 1: a larger size hides nothing.
-  auto constant = [&](int64_t value) -> Value {
-    int64_t most = std::numeric_limits<int32_t>::max();
-    return arith::ConstantOp::create(
-        b, loc, b.getI32IntegerAttr(std::min(value, most)));
-  };
-  auto compare = [&](arith::CmpIPredicate predicate, Value x,
-                     Value y) -> Value {
-    return arith::CmpIOp::create(b, loc, predicate, x, y);
-  };
-  auto both = [&](Value x, Value y) -> Value {
-    return arith::AndIOp::create(b, loc, x, y);
-  };
-  Value begin = arith::IndexCastOp::create(b, loc, i32, op.getBegin());
-  Value end = arith::IndexCastOp::create(b, loc, i32, op.getEnd());
-  Value visible = both(compare(arith::CmpIPredicate::sge, j, begin),
-                       compare(arith::CmpIPredicate::slt, j, end));
-  MaskAttr mask = op.getMaskAttr();
-  if (!mask)
-    return visible;
-  if (mask.getCausal())
-    visible = both(visible, compare(arith::CmpIPredicate::sle, j, p));
-  if (int64_t window = mask.getWindow()) {
-    // j > p - W as p - j < W, which cannot overflow.
-    Value distance = arith::SubIOp::create(b, loc, p, j);
-    Value inside =
-        compare(arith::CmpIPredicate::slt, distance, constant(window));
-    if (int64_t sinks = mask.getSinkTokens())
-      inside = arith::OrIOp::create(
-          b, loc, inside,
-          compare(arith::CmpIPredicate::slt, j, constant(sinks)));
-    visible = both(visible, inside);
-  }
-  if (int64_t chunk = mask.getChunk()) {
-    // j / C == p / C as 0 <= j - (p - p % C) < C.
-    Value rest = arith::RemSIOp::create(b, loc, p, constant(chunk));
-    Value first = arith::SubIOp::create(b, loc, p, rest);
-    Value distance = arith::SubIOp::create(b, loc, j, first);
-    visible = both(visible, both(compare(arith::CmpIPredicate::sge, j, first),
-                                 compare(arith::CmpIPredicate::slt, distance,
-                                         constant(chunk))));
-  }
-  return visible;
-}
-
 /// Softcap, ALiBi and mask of scores [rows, W]; the scores themselves when
 /// there is none.
 static Value emitScores(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
@@ -150,25 +99,11 @@ static Value emitScores(OpBuilder &builder, OnlineUpdateOp op, RowSlice rows,
   }
   dims.push_back(kAll);
   auto body = [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
-    LinalgMath linalg(b, loc);
-    Value s = args.back(), p = args[0];
     Value j = arith::AddIOp::create(b, loc, args[1], base);
-    if (std::optional<APFloat> softcap = op.getSoftcap()) {
-      Value factor = linalg.constant(softcap->convertToFloat() * kLog2E);
-      Value bounded = math::TanhOp::create(b, loc, s);
-      s = arith::MulFOp::create(b, loc, bounded, factor);
-    }
-    if (op.getSlopes()) {
-      Value distance = arith::SubIOp::create(b, loc, j, p);
-      Value wide = arith::SIToFPOp::create(b, loc, b.getF32Type(), distance);
-      Value bias = arith::MulFOp::create(b, loc, args[2], wide);
-      s = arith::AddFOp::create(b, loc, s, bias);
-    }
-    if (!isBoundary)
-      return s;
-    Value visible = emitVisible(b, loc, op, p, j);
-    return arith::SelectOp::create(b, loc, visible, s,
-                                   linalg.constant(kNegInf));
+    Value slope = op.getSlopes() ? args[2] : Value();
+    return emitScore(
+        b, loc, op,
+        {args.back(), args[0], j, slope, op.getBegin(), op.getEnd()});
   };
   return LinalgMath(builder, loc).elementwise(ins, scores, dims, body);
 }
@@ -317,49 +252,6 @@ FailureOr<SmallVector<Value>> paged_attn::lowerCombine(RewriterBase &rewriter,
 //===----------------------------------------------------------------------===//
 // finalize
 //===----------------------------------------------------------------------===//
-
-/// The sum and its maximum with a sink in: denominator = l 2^(m - M) + 2^(sink
-/// - M), M = max(m, sink). Without one: l and m.
-static std::pair<Value, Value> emitDenominator(OpBuilder &b, Location loc,
-                                               Value m, Value l, Value sink) {
-  if (!sink)
-    return {l, m};
-  Value top = emitMax(b, loc, m, sink);
-  Value safe = emitFinite(b, loc, top);
-  Value own =
-      arith::MulFOp::create(b, loc, l, emitExp2Difference(b, loc, m, safe));
-  Value sum = arith::AddFOp::create(b, loc, own,
-                                    emitExp2Difference(b, loc, sink, safe));
-  return {sum, top};
-}
-
-/// 2^(m - M) / denominator, 0 where it is 0.
-static Value emitOutputFactor(OpBuilder &b, Location loc, Value m, Value l,
-                              Value sink) {
-  LinalgMath linalg(b, loc);
-  auto [sum, top] = emitDenominator(b, loc, m, l, sink);
-  Value numerator = linalg.constant(1.0);
-  if (sink)
-    numerator = emitExp2Difference(b, loc, m, emitFinite(b, loc, top));
-  Value zero = linalg.constant(0.0);
-  Value isEmpty =
-      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, sum, zero);
-  Value quotient = arith::DivFOp::create(b, loc, numerator, sum);
-  return arith::SelectOp::create(b, loc, isEmpty, zero, quotient);
-}
-
-/// ln(2) (M + log2(denominator)), -inf where the denominator is 0.
-static Value emitLse(OpBuilder &b, Location loc, Value m, Value l, Value sink) {
-  LinalgMath linalg(b, loc);
-  auto [sum, top] = emitDenominator(b, loc, m, l, sink);
-  Value logarithm = math::Log2Op::create(b, loc, sum);
-  Value total = arith::AddFOp::create(b, loc, top, logarithm);
-  Value lse = arith::MulFOp::create(b, loc, total, linalg.constant(kLn2));
-  Value isEmpty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, sum,
-                                        linalg.constant(0.0));
-  return arith::SelectOp::create(b, loc, isEmpty, linalg.constant(kNegInf),
-                                 lse);
-}
 
 FailureOr<SmallVector<Value>> paged_attn::lowerFinalize(RewriterBase &rewriter,
                                                         FinalizeOp op) {

@@ -46,13 +46,6 @@ public:
   Location loc;
 };
 
-/// Scalars of the softmax algebra, in the log2 domain.
-/// x, or 0 where x is -inf: 2^(-inf - safe(-inf)) is then 0, not NaN.
-Value emitFinite(OpBuilder &builder, Location loc, Value x);
-/// max of two values that are not NaN.
-Value emitMax(OpBuilder &builder, Location loc, Value a, Value b);
-/// 2 ^ (a - b).
-Value emitExp2Difference(OpBuilder &builder, Location loc, Value a, Value b);
 /// Converts between float types.
 Value emitFloatCast(OpBuilder &builder, Location loc, Value value, Type type);
 

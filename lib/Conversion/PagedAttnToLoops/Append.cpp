@@ -13,20 +13,40 @@
 using namespace mlir;
 using namespace mlir::paged_attn;
 
-/// Copies row `token` of `source` [T, Hkv, D] into its slot.
-static void emitRow(Emitter &emitter, Value source, const PoolView &pool,
-                    Value token, Slot slot) {
-  Value zero = emitter.index(0);
+/// Copies elements of one head of row `token` of `source` [T, Hkv, D] into its
+/// slot.
+static void emitHead(Emitter &emitter, Value source, const PoolView &pool,
+                     Value token, Slot slot, Value head,
+                     const Elements &elements) {
   Type type = cast<MemRefType>(pool.buffer.getType()).getElementType();
-  emitter.loop(zero, emitter.dim(source, 1), [&](Value head) {
-    emitter.loop(zero, emitter.dim(source, 2), [&](Value d) {
-      Value value = emitter.load(source, {token, head, d});
-      if (value.getType() != type)
-        value = emitter.fromF32(emitter.toF32(value), type);
-      memref::StoreOp::create(emitter, value, pool.buffer,
-                              pool.indices(emitter, slot, head, d));
-    });
-  });
+  auto copy = [&](Value d) {
+    Value value = emitter.load(source, {token, head, d});
+    if (value.getType() != type)
+      value = emitter.fromF32(emitter.toF32(value), type);
+    memref::StoreOp::create(emitter, value, pool.buffer,
+                            pool.indices(emitter, slot, head, d));
+  };
+  emitter.loop(elements.first, emitter.dim(source, 2), elements.step, copy);
+}
+
+static PoolView keyView(AppendOp op) {
+  return {op.getKeyPool(), op.getKeyLayout(), Part::Key, op.getLayer(),
+          /*scale=*/{}};
+}
+
+void paged_attn::emitAppendHead(Emitter &emitter, AppendOp op, Value token,
+                                Slot slot, Value head,
+                                const Elements &elements) {
+  emitHead(emitter, op.getKeys(), keyView(op), token, slot, head, elements);
+  if (!op.getValues())
+    return;
+  PoolView values{op.getValueTarget(), op.getValueLayoutOrDefault(),
+                  Part::Value, op.getLayer(), /*scale=*/{}};
+  emitHead(emitter, op.getValues(), values, token, slot, head, elements);
+}
+
+Value paged_attn::emitAppendPageSize(Emitter &emitter, AppendOp op) {
+  return keyView(op).pageSize(emitter);
 }
 
 /// Calls `write` with the slot of every new token.
@@ -59,14 +79,12 @@ static void forEachToken(Emitter &emitter, AppendOp op, Value pageSize,
 }
 
 void paged_attn::emitAppend(Emitter &emitter, AppendOp op) {
-  PoolView keys{op.getKeyPool(), op.getKeyLayout(), Part::Key, op.getLayer(),
-                /*scale=*/{}};
-  PoolView values{op.getValueTarget(), op.getValueLayoutOrDefault(),
-                  Part::Value, op.getLayer(), /*scale=*/{}};
-  forEachToken(emitter, op, keys.pageSize(emitter),
+  Value zero = emitter.index(0), numHeads = emitter.dim(op.getKeys(), 1);
+  forEachToken(emitter, op, emitAppendPageSize(emitter, op),
                [&](Value token, Slot slot) {
-                 emitRow(emitter, op.getKeys(), keys, token, slot);
-                 if (op.getValues())
-                   emitRow(emitter, op.getValues(), values, token, slot);
+                 emitter.loop(zero, numHeads, [&](Value head) {
+                   emitAppendHead(emitter, op, token, slot, head,
+                                  {zero, emitter.index(1)});
+                 });
                });
 }

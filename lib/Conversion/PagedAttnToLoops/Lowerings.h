@@ -15,16 +15,31 @@
 
 namespace mlir::paged_attn {
 
+/// Elements first, first + step, ... of a row: all of them in one thread, every
+/// n-th in each of n lanes.
+struct Elements {
+  Value first, step;
+};
+
 /// Rows, heads, visible keys: one row of scores after the other.
 void emitAttention(Emitter &emitter, AttentionOp op);
 /// Tokens in order of their rows.
 void emitAppend(Emitter &emitter, AppendOp op);
+/// Elements of one head of one token.
+void emitAppendHead(Emitter &emitter, AppendOp op, Value token, Slot slot,
+                    Value head, const Elements &elements);
+/// Slots of a page of the pools of `op`.
+Value emitAppendPageSize(Emitter &emitter, AppendOp op);
 /// Positions past kv_len become 0.
 void emitGather(Emitter &emitter, GatherOp op);
 /// Pairs in order, every dimension but the page.
 void emitCopyPages(Emitter &emitter, CopyPagesOp op);
 /// Rows and heads; parts in order.
 void emitMergeStates(Emitter &emitter, MergeStatesOp op);
+
+/// Elements of one row and head; every caller writes the lse.
+void emitMergeHead(Emitter &emitter, MergeStatesOp op, Value token, Value head,
+                   const Elements &elements);
 
 } // namespace mlir::paged_attn
 

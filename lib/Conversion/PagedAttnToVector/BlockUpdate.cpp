@@ -74,9 +74,10 @@ void BlockEmitter::forEachRowBlock(function_ref<void(Value row)> body) {
   b.loopBy(b.index(0), op.getRows(), blockRows, body);
 }
 
-/// Calls `body` for panels of at most `most` pieces.
+/// Calls `body` for panels of at most `most` pieces, as even as possible.
 static void forEachPanel(ArrayRef<Piece> pieces, size_t most,
                          function_ref<void(ArrayRef<Piece>)> body) {
+  most = llvm::divideCeil(pieces.size(), llvm::divideCeil(pieces.size(), most));
   while (!pieces.empty()) {
     ArrayRef<Piece> panel = pieces.take_front(most);
     body(panel);

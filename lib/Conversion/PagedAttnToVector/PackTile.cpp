@@ -15,6 +15,8 @@
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+constexpr int64_t kLineBytes = 64;
+
 namespace {
 
 /// Packs the chunks of one tile.
@@ -28,6 +30,7 @@ public:
 
 private:
   void packChunk(Value chunk);
+  void prefetchPage(Value view);
   Value loadRow(Value view, Value slot, Value d, int64_t width, Value key);
   SmallVector<Value> loadSlots(Value view, Value group, Value slot,
                                int64_t width, Value firstKey);
@@ -55,6 +58,17 @@ void TilePacker::emit() {
     zeroOutside();
 }
 
+/// Requests every line of a page: it arrives while this tile is worked on.
+void TilePacker::prefetchPage(Value view) {
+  auto type = cast<MemRefType>(view.getType());
+  int64_t perLine =
+      kLineBytes * 8 / type.getElementType().getIntOrFloatBitWidth();
+  b.loopBy(b.index(0), b.index(type.getDimSize(0)), 1, [&](Value row) {
+    b.loopBy(b.index(0), b.index(type.getDimSize(1)), perLine,
+             [&](Value column) { b.prefetch(view, {row, column}); });
+  });
+}
+
 /// `width` entries from `d` on of the slot whose key is `key`, dequantised.
 Value TilePacker::loadRow(Value view, Value slot, Value d, int64_t width,
                           Value key) {
@@ -75,6 +89,7 @@ SmallVector<Value> TilePacker::loadSlots(Value view, Value group, Value slot,
 }
 
 void TilePacker::packChunk(Value chunk) {
+  prefetchPage(pages.laterView(chunk));
   Value view = pages.view(chunk);
   Value firstKey = b.mul(chunk, b.index(pages.numSlots()));
   if (pages.isTransposed())

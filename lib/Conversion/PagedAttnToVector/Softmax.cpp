@@ -96,8 +96,10 @@ Value Softmax::adjust(Value score, Value column, Value row, Value position) {
   return b.select(visible(j, position), score, b.splat(kNegInf, width));
 }
 
-/// m = top; acc and l of the row are multiplied by 2^(m - top).
-void Softmax::moveMaximum(Value row, Value m, Value top) {
+/// The new m: the largest lane, which exceeds the old one. acc and l of the row
+/// are multiplied by 2^(m - m').
+Value Softmax::moveMaximum(Value row, Value m, Value largest) {
+  Value top = b.maxLanes(b.maxF(largest, b.broadcast(m, b.lanes())));
   Value factor = b.exp2NonPositive(b.subF(m, top));
   b.storeF32(top, op.getM(), row);
   b.storeF32(b.mulF(b.load(op.getL(), row), factor), op.getL(), row);
@@ -108,6 +110,7 @@ void Softmax::moveMaximum(Value row, Value m, Value top) {
     b.storeVector(b.mulF(acc, b.broadcast(factor, piece.width)), op.getAcc(),
                   {row, column});
   }
+  return top;
 }
 
 void Softmax::emitRow(Value scores, Value scoreRow, Value row) {
@@ -133,11 +136,18 @@ void Softmax::emitRow(Value scores, Value scoreRow, Value row) {
   Value largest = x.front();
   for (Value score : ArrayRef<Value>(x).drop_front())
     largest = b.maxF(score, largest);
-  Value top = b.maxLanes(largest);
   Value m = b.load(op.getM(), row);
-  Value moves = b.compare(arith::CmpFPredicate::OGT, top, m);
-  b.when(moves, [&] { moveMaximum(row, m, top); });
-  Value base = b.broadcast(b.finite(b.maxF(top, m)), width);
+  Value isAbove =
+      b.compare(arith::CmpFPredicate::OGT, largest, b.broadcast(m, width));
+  Value moves =
+      vector::ReductionOp::create(b, vector::CombiningKind::OR, isAbove);
+  Value top =
+      b.choose(
+           moves,
+           [&] { return SmallVector<Value>{moveMaximum(row, m, largest)}; },
+           [&] { return SmallVector<Value>{m}; })
+          .front();
+  Value base = b.broadcast(b.finite(top), width);
   Value sum;
   for (auto [i, score] : llvm::enumerate(x)) {
     Value weight = b.exp2NonPositive(b.subF(score, base));

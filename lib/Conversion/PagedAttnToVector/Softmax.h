@@ -37,7 +37,7 @@ public:
 private:
   Value adjust(Value score, Value column, Value row, Value position);
   Value visible(Value keyPosition, Value position);
-  void moveMaximum(Value row, Value m, Value top);
+  Value moveMaximum(Value row, Value m, Value largest);
 
   VectorBuilder &b;
   OnlineUpdateOp op;

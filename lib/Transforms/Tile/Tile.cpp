@@ -211,6 +211,12 @@ struct TileMixed final : public TilePattern {
           Value row = math.add(tile.sequence.firstRow, tile.token);
           OutSlice slice =
               extractRows(nested, op, outs, row, tile.numTokens, kvHead);
+          if (decode.tokens == prefill.tokens) { // one tile serves both
+            insertRowsInParallel(nested, op,
+                                 emitRowTile(nested, op, tile, prefill, slice),
+                                 outs, row, tile.numTokens, kvHead);
+            return;
+          }
           Value decodes =
               math.compare(arith::CmpIPredicate::sle, tile.sequence.numRows,
                            math.constant(decode.tokens));
@@ -253,7 +259,9 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
         failed(checkOption(root, "decode-tokens", decodeTokens, 1, 64)) ||
         failed(checkOption(root, "kv-tokens", kvTokens, 0, 1024)) ||
         failed(checkOption(root, "split-tokens", splitTokens, -1, 1 << 20)) ||
-        failed(checkOption(root, "cores", cores, 0, 1 << 20)))
+        failed(checkOption(root, "cores", cores, 0, 1 << 20)) ||
+        failed(checkOption(root, "l1-kib", l1KiB, 1, 1 << 20)) ||
+        failed(checkOption(root, "l2-kib", l2KiB, 0, 1 << 20)))
       return signalPassFailure();
     IRRewriter rewriter(&getContext());
     SmallVector<AttentionOp> ops;
@@ -267,7 +275,7 @@ struct TilePass : public paged_attn::impl::TilePassBase<TilePass> {
         wrapBuffers(op, rewriter);
     }
     TilePassOptions options{queryTokens, decodeTokens, kvTokens, splitTokens,
-                            cores};
+                            cores,       l1KiB,        l2KiB};
     RewritePatternSet patterns(&getContext());
     patterns.add<TileDecode, TilePrefill, TileMixed>(&getContext(), options);
     walkAndApplyPatterns(root, std::move(patterns));

@@ -16,11 +16,15 @@ using namespace mlir::paged_attn;
 /// Rows that a register block takes at once: 8 accumulator rows times two
 /// vectors, or two blocks of 4 rows times four, fill 16 of 32 registers.
 constexpr int64_t kRowBlock = 8;
-/// Rows of a prefill tile: packing a KV tile costs about as much as 16 rows of
-/// it, so that 128 rows keep it near a tenth.
+/// Rows of a prefill tile whose target is not known: packing a KV tile costs
+/// about as much as 16 rows of it, so that 128 rows keep it near a tenth.
 constexpr int64_t kPrefillRows = 128;
-/// Elements of a packed KV tile (32 KiB of f32: half of them fit an L1 cache).
-constexpr int64_t kTileElements = 8192;
+/// Rows to choose from by the L2 cache: multiples of 8, and of 6 for the
+/// register blocks of the microkernels (docs/Targets.md).
+constexpr int64_t kRowChoices[] = {384, 240, 192, 120, 96, 48, 24};
+/// With more cores than this, tiles of more than kPrefillRows would leave some
+/// of them idle on prompts of some hundred tokens.
+constexpr int64_t kFewCores = 8;
 /// Keys of a KV tile: four 512-bit vectors of scores per row.
 constexpr int64_t kMostKeys = 64, kLeastKeys = 16;
 /// Below this a part of a page is too small to be a tile.
@@ -37,12 +41,13 @@ static int64_t largestDivisor(int64_t value, int64_t limit) {
 }
 
 /// Keys of a tile for pages of `pageSize` slots: whole pages, or a part of one.
-static int64_t chooseKeys(AttentionOp op, int64_t requested) {
+static int64_t chooseKeys(AttentionOp op, int64_t requested, int64_t l1KiB) {
   int64_t pageSize = op.getPageSize();
   int64_t target = requested;
   if (!target) {
     int64_t dim = std::max(op.getKeyDim(), op.getValueDim());
-    target = std::clamp(kTileElements / dim, kLeastKeys, kMostKeys);
+    // A packed f32 tile of keys, or of values, fills the L1 cache.
+    target = std::clamp(l1KiB * 256 / dim, kLeastKeys, kMostKeys);
   }
   if (pageSize >= target) {
     int64_t part = largestDivisor(pageSize, target);
@@ -57,9 +62,26 @@ static int64_t chooseKeys(AttentionOp op, int64_t requested) {
 }
 
 static TileSizes makeSizes(AttentionOp op, int64_t tokens, int64_t rowBlock,
-                           int64_t kvTokens) {
+                           const TilePassOptions &options) {
   int64_t rows = llvm::alignTo(tokens * op.getGroupSize(), rowBlock);
-  return {tokens, rows, rowBlock, chooseKeys(op, kvTokens)};
+  return {tokens, rows, rowBlock,
+          chooseKeys(op, options.kvTokens, options.l1KiB)};
+}
+
+/// The most rows whose query, scores and sums lie in two thirds of the L2 cache
+/// beside a tile of keys and values (all f32).
+static int64_t choosePrefillRows(AttentionOp op,
+                                 const TilePassOptions &options) {
+  if (!options.l2KiB)
+    return kPrefillRows;
+  int64_t keys = chooseKeys(op, options.kvTokens, options.l1KiB);
+  int64_t dims = op.getKeyDim() + op.getValueDim();
+  int64_t room = options.l2KiB * 1024 / 4 * 2 / 3 - keys * dims; // elements
+  for (int64_t rows : kRowChoices)
+    if (rows * (dims + keys) <= room &&
+        (rows <= kPrefillRows || options.cores <= kFewCores))
+      return rows;
+  return *std::prev(std::end(kRowChoices));
 }
 
 /// New tokens of every sequence where the types say so, else `otherwise`.
@@ -74,17 +96,17 @@ static int64_t staticQueryTokens(AttentionOp op, int64_t otherwise) {
 TileSizes paged_attn::decodeTileSizes(AttentionOp op,
                                       const TilePassOptions &options) {
   int64_t tokens = staticQueryTokens(op, options.decodeTokens);
-  return makeSizes(op, tokens, std::min(op.getGroupSize(), kRowBlock),
-                   options.kvTokens);
+  return makeSizes(op, tokens, std::min(op.getGroupSize(), kRowBlock), options);
 }
 
 TileSizes paged_attn::prefillTileSizes(AttentionOp op,
                                        const TilePassOptions &options) {
   int64_t tokens = options.queryTokens;
   if (!tokens)
-    tokens = std::max<int64_t>(1, kPrefillRows / op.getGroupSize());
+    tokens = std::max<int64_t>(1, choosePrefillRows(op, options) /
+                                      op.getGroupSize());
   tokens = staticQueryTokens(op, tokens);
   if (op.getMode() == Mode::Mixed) // a decoding sequence is one tile
     tokens = std::max<int64_t>(tokens, options.decodeTokens);
-  return makeSizes(op, tokens, kRowBlock, options.kvTokens);
+  return makeSizes(op, tokens, kRowBlock, options);
 }

@@ -29,13 +29,15 @@ enum class SplitMode : uint8_t {
             ///< not depend on the others of the batch
 };
 
-/// Cost of work, in one unit of any kind. The defaults count bytes: a KV token
-/// is read once per item, whatever the rows; see docs/PageTable.md.
+/// Cost of work, in one unit of any kind. A KV token is read once per item,
+/// whatever the rows. The defaults are in units of one KV token and fitted to
+/// the compiled CPU kernels (f32, 128 dims, 4 query heads per KV head):
+/// bench/results/plan-cost.json; bench/runtime/fit_plan_cost.py fits others.
 struct PlanCost {
-  double perItem = 64;        ///< starting an item
-  double perKVToken = 1;      ///< reading one KV token
-  double perRowKVToken = 0.1; ///< one query row against one KV token
-  double perPartialRow = 4;   ///< writing and merging one row of a partial
+  double perItem = 10;         ///< starting an item
+  double perKVToken = 1;       ///< reading one KV token
+  double perRowKVToken = 0.19; ///< one query row against one KV token
+  double perPartialRow = 2;    ///< writing and merging one row of a partial
 };
 
 /// What a plan is made for.
