@@ -81,7 +81,7 @@ std::unique_ptr<PagedAttnBench> open(std::string_view text,
   return bench;
 }
 
-/// Rows of a pool in logical order.
+/// Rows of a pool in logical order, with their factors.
 void copyPool(const oracle::Problem &problem, const oracle::PoolView &view,
               float *rows) {
   const oracle::ProblemSpec &spec = problem.spec;
@@ -90,9 +90,10 @@ void copyPool(const oracle::Problem &problem, const oracle::PoolView &view,
       int64_t page = problem.physicalPage(b, position / spec.pageSize);
       for (int64_t head = 0; head < spec.numKvHeads; ++head) {
         int64_t row = view.rowOffset(page, position % spec.pageSize, head);
+        float factor = view.factor(page, position % spec.pageSize, head);
         for (int64_t d = 0; d < view.depth; ++d)
-          *rows++ = loadElement(view.type, view.data,
-                                row + view.shape.depthOffset(d));
+          *rows++ = factor * loadElement(view.type, view.data,
+                                         row + view.shape.depthOffset(d));
       }
     }
 }

@@ -91,6 +91,8 @@ void readKernel(Reader &reader, KernelSpec &kernel, std::string &error) {
   kernel.pageSize = reader.number("page_size");
   kernel.queryType = kernel.outType = reader.text("query_type");
   kernel.keyType = kernel.valueType = reader.text("kv_type");
+  if (kernel.keyType == "i8") // a factor for each token and KV head
+    kernel.keyScaleRank = kernel.valueScaleRank = 3;
   kernel.keyLayout = readLayout(reader.text("key_layout"), error);
   kernel.valueLayout = readLayout(reader.text("value_layout"), error);
   if (kernel.keyLayout.dims.find('c') != std::string::npos)
