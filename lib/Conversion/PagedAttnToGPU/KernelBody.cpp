@@ -51,6 +51,13 @@ LogicalResult KernelBody::emitForall(scf::ForallOp forall) {
       [&](LoadTileOp op) { (op.getPart() == Part::Key ? key : value) = op; });
   if (!key || !value)
     return forall.emitError("expected work items of attention, got none");
+  for (LoadTileOp load : {key, value}) {
+    Type type = getElementTypeOrSelf(load.getPool());
+    if (!type.isF32() && !isa<Float16Type, BFloat16Type>(type))
+      return load.emitOpError(
+                 "expected pools of f32, f16 or bf16 on GPUs, got ")
+             << type;
+  }
   options.rows = TileLayouts::fitRows(options, key, value, mostRows(forall));
   layouts = TileLayouts::choose(options, key, value, options.rows);
   lanes =
