@@ -111,7 +111,8 @@ void QuerySplitter::splitQuad(Value row, Value quad, Value scale,
         b, arith::AddIOp::create(b, q, constant(64)), constant(7));
     Value low = arith::SubIOp::create(
         b, q, arith::ShLIOp::create(b, high, constant(7)));
-    for (auto [part, value] : llvm::enumerate(ArrayRef<Value>{high, low})) {
+    Value parts[kParts] = {high, low};
+    for (auto [part, value] : llvm::enumerate(parts)) {
       Value byte = arith::AndIOp::create(b, value, constant(0xff));
       byte = arith::ShLIOp::create(b, byte, constant(8 * i));
       packed[part] = arith::OrIOp::create(b, packed[part], byte);
