@@ -8,6 +8,7 @@ from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
 import numpy as np
 
 from . import _core
+from ._indices import as_indices
 
 Tokens = Union[Sequence[int], np.ndarray]
 Requests = Union[Mapping[int, Tokens], Iterable[Tuple[int, Tokens]]]
@@ -50,7 +51,7 @@ class BatchViews(NamedTuple):
 
 
 def _tokens(tokens):
-    array = np.ascontiguousarray(tokens, dtype=np.int32)
+    array = as_indices(tokens, "tokens", "int32")
     if array.ndim != 1:
         raise ValueError(f"expected tokens to have 1 dimension, got {array.ndim}")
     return array
@@ -321,7 +322,14 @@ class KVCacheManager:
         first new tokens of one sequence are committed.
         """
         if num_tokens is not None:
-            self._manager.commit_tokens(sequences, num_tokens)
+            if not isinstance(sequences, (int, np.integer)) or not isinstance(
+                num_tokens, (int, np.integer)
+            ):
+                raise TypeError(
+                    "expected one sequence and a number with num_tokens, got "
+                    f"{type(sequences).__name__} and {type(num_tokens).__name__}"
+                )
+            self._manager.commit_tokens(int(sequences), int(num_tokens))
         elif isinstance(sequences, (int, np.integer)):
             self._manager.commit([int(sequences)])
         else:

@@ -249,6 +249,11 @@ def merge_states(
     TypeError, ValueError
         As `attention` does.
     """
+    for name, value in (("parts", parts), ("lses", lses)):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"expected {name} to be a list of arrays, got {type(value).__name__}"
+            )
     return _core.merge_states(parts, lses, out, lse, return_lse)
 
 

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <string_view>
 #include <unordered_map>
 
 using namespace paged_attn_python;
@@ -327,11 +328,23 @@ ArrayOperand paged_attn_python::readArray(nb::handle array, const char *name,
   nb::detail::raise("unknown framework");
 }
 
+/// Whether `value` is a plain Python number or a sequence of them.
+static bool isPlain(nb::handle value) {
+  return nb::isinstance<nb::list>(value) || nb::isinstance<nb::tuple>(value) ||
+         nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value);
+}
+
 nb::object paged_attn_python::asArray(nb::handle value, const char *dtype) {
-  if (!nb::isinstance<nb::list>(value) && !nb::isinstance<nb::tuple>(value) &&
-      !nb::isinstance<nb::int_>(value) && !nb::isinstance<nb::float_>(value))
+  if (!isPlain(value))
     return nb::borrow(value);
   return lookUp("numpy", "asarray")(value, dtype);
+}
+
+nb::object paged_attn_python::asIndices(nb::handle value, const char *name) {
+  if (!isPlain(value))
+    return nb::borrow(value);
+  const char *dtype = std::string_view(name) == "slots" ? "int64" : "int32";
+  return lookUp("paged_attn._indices", "as_indices")(value, name, dtype);
 }
 
 nb::object paged_attn_python::makeResult(const ArrayOperand &like,

@@ -41,9 +41,13 @@ struct ArrayOperand {
 /// The view of `array`. Throws TypeError or ValueError that names `name`.
 ArrayOperand readArray(nb::handle array, const char *name, Access access);
 
-/// A list or a number becomes an array of `dtype` ("int32", "float32"); arrays
+/// A list or a number becomes an array of `dtype` ("float32"); arrays
 /// are returned as they are.
 nb::object asArray(nb::handle value, const char *dtype);
+
+/// The same for integers, of i32 (slots: i64). Throws TypeError or ValueError
+/// that names `name` for other numbers and for those out of range.
+nb::object asIndices(nb::handle value, const char *name);
 
 /// A new array in the framework of `like` (where that cannot be written by
 /// others: JAX, see finishResult), of the numpy name `dtype` or, empty, of the

@@ -31,7 +31,7 @@ public:
   }
   OptionalArray readIndex(nb::handle value, const char *name) {
     return value.is_none() ? std::nullopt
-                           : read(asArray(value, "int32"), name, Access::Index);
+                           : read(asIndices(value, name), name, Access::Index);
   }
   OptionalArray readFloats(nb::handle value, const char *name) {
     return value.is_none() ? std::nullopt

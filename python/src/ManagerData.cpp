@@ -10,6 +10,8 @@
 
 #include <nanobind/stl/string.h>
 
+#include <string_view>
+
 using namespace paged_attn;
 using namespace paged_attn_python;
 
@@ -31,7 +33,14 @@ void readEnum(const nb::dict &dict, const char *name,
               std::initializer_list<const char *> names, T &value) {
   if (!dict.contains(name))
     return;
-  std::string text = nb::cast<std::string>(dict[name]), all;
+  nb::object given = nb::borrow(dict[name]);
+  if (std::string_view(name) == "dtype" && !nb::isinstance<nb::str>(given))
+    given = nb::module_::import_("numpy").attr("dtype")(given).attr("name");
+  if (!nb::isinstance<nb::str>(given))
+    nb::raise_type_error(
+        "expected %s to be a string, got %s", name,
+        nb::cast<std::string>(nb::str(given.type().attr("__name__"))).c_str());
+  std::string text = nb::cast<std::string>(given), all;
   int index = 0;
   for (const char *candidate : names) {
     if (text == candidate) {

@@ -116,8 +116,9 @@ void TilePacker::packTransposedPage(Value view, Value firstKey) {
     return;
   }
   // Values: blocks of `width` entries by `lanes` slots, transposed.
-  int64_t width = std::max<int64_t>(
-      packs, llvm::bit_floor<uint64_t>(std::min(b.lanes(), pages.headDim())));
+  int64_t width =
+      llvm::bit_floor<uint64_t>(std::min(b.lanes(), pages.headDim()));
+  width = std::max(packs, width - width % packs);
   auto block = [&](Value d, int64_t count) {
     for (Piece piece : cutIntoPieces(0, slots, b.lanes())) {
       SmallVector<Value> rows;
@@ -127,6 +128,7 @@ void TilePacker::packTransposedPage(Value view, Value firstKey) {
         llvm::append_range(rows,
                            loadSlots(view, group, slot, piece.width, firstKey));
       }
+      rows.resize(count); // of the last pack, what the tile has
       int64_t size = llvm::PowerOf2Ceil(std::max(count, piece.width));
       for (Value &row : rows)
         row = b.slice(row, 0, size);

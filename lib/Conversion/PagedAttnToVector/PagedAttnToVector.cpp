@@ -27,6 +27,24 @@ namespace mlir::paged_attn {
 using namespace mlir;
 using namespace mlir::paged_attn;
 
+/// Rows of the buffers from outside must be contiguous to be vectors.
+static LogicalResult checkRows(Operation *op) {
+  Value buffer = TypeSwitch<Operation *, Value>(op)
+                     .Case([](LoadQueryOp op) { return op.getQuery(); })
+                     .Case([](LoadTileOp op) { return op.getPool(); })
+                     .Case([](FinalizeOp op) { return op.getOut(); })
+                     .Default([](Operation *) { return Value(); });
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (!buffer || (succeeded(cast<MemRefType>(buffer.getType())
+                                .getStridesAndOffset(strides, offset)) &&
+                  strides.back() == 1))
+    return success();
+  return op->emitOpError("expected a buffer whose last dimension is "
+                         "contiguous, got ")
+         << buffer.getType() << " (convert-paged-attn-to-linalg takes it)";
+}
+
 namespace {
 struct ConvertPagedAttnToVectorPass
     : public paged_attn::impl::ConvertPagedAttnToVectorPassBase<
@@ -50,6 +68,9 @@ struct ConvertPagedAttnToVectorPass
         return signalPassFailure();
       }
     int8Queries.clear();
+    for (Operation *op : ops)
+      if (failed(checkRows(op)))
+        return signalPassFailure();
     // Updates first: they take the loads that they read through along.
     SmallPtrSet<Operation *, 16> erased;
     for (Operation *op : ops)

@@ -89,7 +89,7 @@ Value TilePages::viewOf(Value page, Value firstSlot) {
     else if (letter == 's')
       offset = getAsOpFoldResult(firstSlot), size = slots;
     else
-      size = dim / packs;
+      size = llvm::divideCeil(dim, packs);
     offsets.push_back(offset);
     sizes.push_back(constant(size));
     if (letter == 's' || letter == 'd')
