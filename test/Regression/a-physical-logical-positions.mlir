@@ -3,6 +3,7 @@
 // ALiBi (weights 2^(j - p)) and with a window both give the same.
 
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 
 memref.global "private" constant @query : memref<1x1x1xf32> = dense<1.0>

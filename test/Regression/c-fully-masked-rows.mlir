@@ -3,6 +3,7 @@
 // the second sequence has no keys at all.
 
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 
 memref.global "private" constant @query : memref<3x1x1xf32> = dense<1.0>

@@ -3,6 +3,7 @@
 // visits one does not survive, one that starts too late has the wrong mean.
 
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-run --mode=decode --batch=3 --context=200 --heads=4 --kv-heads=2 --head-dim=32 --window=17 --poison-hidden --check --json | FileCheck %s --check-prefix=PASS
 // RUN: paged-attn-run --mode=mixed --batch=3 --q-len=40 --context=200 --heads=4 --kv-heads=2 --head-dim=32 --window=17 --sink-tokens=3 --poison-hidden --check --json | FileCheck %s --check-prefix=PASS

@@ -2,6 +2,7 @@
 // denominator that starts at 1. Scores here are +-6e4: all low, both, all high.
 
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 
 memref.global "private" constant @query : memref<3x1x1xf32> = dense<300.0>

@@ -1,6 +1,7 @@
 // A NaN among the keys that a row sees is that row's answer. It is no row that
 // sees nothing: with lse -inf, merge_states would drop it.
 
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
 

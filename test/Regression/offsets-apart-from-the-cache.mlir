@@ -3,6 +3,7 @@
 // are out of the pool. A window or sink_tokens beyond 32 bits hides nothing, and a
 // chunk beyond them is one chunk.
 
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
 

@@ -1,6 +1,7 @@
 // Rows before starts[0] belong to no sequence and stay; without a sequence, or
 // where T is no multiple of B, the rows that are left over are 0.
 
+// RUN: paged-attn-opt %s --paged-attn-cpu='via=vector executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=linalg executor=false' | %run_main | FileCheck %s
 // RUN: paged-attn-opt %s --paged-attn-cpu='via=reference executor=false' | %run_main | FileCheck %s
 

@@ -8,6 +8,7 @@
 # ===----------------------------------------------------------------------=== #
 """Problems and paged caches for peers."""
 
+import abc
 import dataclasses
 import importlib.metadata
 
@@ -66,7 +67,7 @@ class Problem:
                 first = b
 
 
-class Peer:
+class Peer(abc.ABC):
     """What the worker calls. Subclasses keep all they need on `self`."""
 
     packages = ()  # whose versions are reported
@@ -74,17 +75,17 @@ class Peer:
     def versions(self):
         return {name: importlib.metadata.version(name) for name in self.packages}
 
+    @abc.abstractmethod
     def prepare(self, problem):
         """Builds caches and compiles; raises Skip when it cannot."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def run(self):
         """One call, finished when it returns."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def output(self):
         """The last result as float32 [T, Hq, D]."""
-        raise NotImplementedError
 
 
 def require_type(problem, *types):
