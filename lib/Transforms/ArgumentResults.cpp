@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// See the header.
+// Levels 4 and 3c: results of functions that are arguments. See the header.
 //
 //===----------------------------------------------------------------------===//
 

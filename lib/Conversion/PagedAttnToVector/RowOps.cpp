@@ -9,15 +9,10 @@
 
 #include "RowOps.h"
 
-#include "mlir/Dialect/Math/IR/Math.h"
-
-#include <limits>
+#include "../SoftmaxMath.h"
 
 using namespace mlir;
 using namespace mlir::paged_attn;
-
-constexpr float kLn2 = 0.6931471805599453f;
-constexpr float kNegInf = -std::numeric_limits<float>::infinity();
 
 static int64_t sizeOf(Value buffer, unsigned dim) {
   return cast<ShapedType>(buffer.getType()).getDimSize(dim);
@@ -81,52 +76,22 @@ void paged_attn::emitCombine(VectorBuilder &b, CombineOp op) {
 // finalize
 //===----------------------------------------------------------------------===//
 
-namespace {
-
-/// The end of one row's softmax.
-struct RowEnd {
-  Value factor; ///< what acc is multiplied by
-  Value lse;
-};
-
-} // namespace
-
-/// Row's factor and lse. With a sink: M = max(m, sink), denominator = l 2^(m -
-/// M) + 2^(sink - M).
-static RowEnd emitRowEnd(VectorBuilder &b, FinalizeOp op, Value row) {
-  Value top = b.load(op.getM(), row), sum = b.load(op.getL(), row);
-  Value numerator = b.f32(1.0f);
-  if (op.getSinks()) {
-    Value sink = b.load(op.getSinks(), row), m = top;
-    top = b.maxF(m, sink);
-    Value safe = b.finite(top);
-    numerator = b.exp2NonPositive(b.subF(m, safe));
-    sum = b.addF(b.mulF(sum, numerator), b.exp2NonPositive(b.subF(sink, safe)));
-  }
-  Value isEmpty = b.compare(arith::CmpFPredicate::OEQ, sum, b.f32(0.0f));
-  Value quotient = arith::DivFOp::create(b, numerator, sum);
-  RowEnd end;
-  end.factor = b.select(isEmpty, b.f32(0.0f), quotient);
-  if (op.getLse()) {
-    Value total = b.addF(top, math::Log2Op::create(b, sum));
-    end.lse = b.select(isEmpty, b.f32(kNegInf), b.mulF(total, b.f32(kLn2)));
-  }
-  return end;
-}
-
 void paged_attn::emitFinalize(VectorBuilder &b, FinalizeOp op) {
   int64_t group = sizeOf(op.getOut(), 1), dim = sizeOf(op.getOut(), 2);
   b.loopBy(b.index(0), b.dim(op.getOut(), 0), 1, [&](Value token) {
     b.loopBy(b.index(0), b.index(group), 1, [&](Value head) {
       Value row = b.add(b.mul(token, b.index(group)), head);
-      RowEnd end = emitRowEnd(b, op, row);
+      Value m = b.load(op.getM(), row), l = b.load(op.getL(), row);
+      Value sink = op.getSinks() ? b.load(op.getSinks(), row) : Value();
+      Value factor = emitOutputFactor(b, op.getLoc(), m, l, sink);
       forEachPiece(b, dim, [&](Value column, int64_t width) {
         Value acc = b.loadVector(op.getAcc(), {row, column}, width);
-        b.storeVector(b.mulF(acc, b.broadcast(end.factor, width)), op.getOut(),
+        b.storeVector(b.mulF(acc, b.broadcast(factor, width)), op.getOut(),
                       {token, head, column});
       });
       if (op.getLse())
-        b.storeF32(end.lse, op.getLse(), {token, head});
+        b.storeF32(emitLse(b, op.getLoc(), m, l, sink), op.getLse(),
+                   {token, head});
     });
   });
 }
